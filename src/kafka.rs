@@ -1,0 +1,3 @@
+//! Kafka: the ordered producer, the checkpoint topic, dead letters, topics.
+
+pub mod options;

@@ -1,0 +1,1 @@
+//! `pgoutput`: bytes of one XLogData into a logical message, without copying.

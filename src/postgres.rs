@@ -1,0 +1,3 @@
+//! Postgres: the connection, the replication stream, and what the catalog says.
+
+pub mod options;
