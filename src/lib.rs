@@ -4,6 +4,7 @@ pub mod cloudevent;
 pub mod config;
 pub mod http;
 pub mod kafka;
+pub mod ledger;
 pub mod lsn;
 pub mod metrics;
 pub mod outbox;
