@@ -1,0 +1,1 @@
+//! What the catalog says: plain SQL, on a connection of its own.
