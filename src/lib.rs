@@ -10,4 +10,5 @@ pub mod metrics;
 pub mod outbox;
 pub mod pgoutput;
 pub mod postgres;
+pub mod route;
 pub mod secret;
