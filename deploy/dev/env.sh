@@ -1,0 +1,68 @@
+# Sourced by the scripts of this folder: where things are, how they speak, and how a server runs
+# as a user that is not root and ends with the process that wanted it.
+# shellcheck shell=bash disable=SC2034 # used by those who source it
+
+repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+# Downloads, shared by all servers of this checkout: .dev/cache unless said otherwise.
+cache=${WALPOST_DEV_CACHE:-$repo/.dev/cache}
+kafka_version=4.3.1
+
+say() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; }
+die() {
+    say "$*"
+    exit 1
+}
+
+# as_server COMMAND…: runs it as `nobody` when we are root, because Postgres refuses to run as root.
+# The one capability lets it reach a checkout below a folder that only root may enter (/root, mktemp).
+as_server() {
+    if [ "$(id -u)" -eq 0 ]; then
+        setpriv --reuid nobody --regid nogroup --clear-groups \
+            --inh-caps +dac_override --ambient-caps +dac_override -- "$@"
+    else
+        "$@"
+    fi
+}
+
+# alive PIDFILE: whether the process whose number is in the file's first line runs, and is of "$dir":
+# after a restart of the machine the number may be another process's.
+# A zombie has ended: it only waits for its parent to read the exit code.
+alive() {
+    local pid state
+    [ -s "$1" ] || return 1
+    read -r pid <"$1"
+    state=$(awk '$1 == "State:" { print $2 }' "/proc/$pid/status" 2>/dev/null) || return 1
+    [ "$state" != Z ] && grep -qaF -e "$dir" "/proc/$pid/cmdline" 2>/dev/null
+}
+
+# wait_gone PIDFILE SECONDS: waits for that process to end; false when it has not by then.
+wait_gone() {
+    local tenths=$(($2 * 10))
+    while alive "$1"; do
+        [ $((tenths -= 1)) -gt 0 ] || return 1
+        sleep 0.1
+    done
+}
+
+# guard PARENT REMOVE SCRIPT DIR: kills the server in DIR as soon as PARENT is gone, even by
+# SIGKILL, and removes DIR if REMOVE is true. A watcher of its own, because the kernel's parent-death
+# signal follows the thread that forked, which here is this script.
+guard() {
+    local parent=$1 remove=$2 script=$3 dir=$4
+    # An earlier start's guard watches already.
+    if alive "$dir/guard.pid" && [ "$(cat "$dir/guard.parent")" = "$parent" ]; then return; fi
+    printf '%s\n' "$parent" >"$dir/guard.parent"
+    # shellcheck disable=SC2016 # expanded by the inner shell
+    setsid bash -c '
+        echo $$ >"$4/guard.pid"
+        tail --pid="$1" -s 0.2 -f /dev/null
+        "$3" kill --dir "$4"
+        [ "$2" = false ] || rm -rf "$4"
+    ' guard "$parent" "$remove" "$script" "$dir" </dev/null >/dev/null 2>&1 &
+}
+
+# show_log FILE: its last lines, for the reader of a failure.
+show_log() {
+    say "the last lines of $1:"
+    tail -n 30 "$1" >&2 || true
+}
