@@ -66,3 +66,39 @@ show_log() {
     say "the last lines of $1:"
     tail -n 30 "$1" >&2 || true
 }
+
+# need COMMAND PACKAGE: makes sure COMMAND can be run, by Debian's PACKAGE if it must be installed.
+need() {
+    command -v "$1" >/dev/null || apt_install "$1" "$2"
+}
+
+apt_install() {
+    [ "$(id -u)" -eq 0 ] || die "\`$1\` is missing: install it (Debian: apt-get install $2), or run this as root"
+    say "installing $2 by apt"
+    mkdir -p "$cache"
+    local log=$cache/apt.log get=(apt-get -o DPkg::Lock::Timeout=300)
+    local -x DEBIAN_FRONTEND=noninteractive
+    # A new machine has no lists yet, and old lists name versions that are gone.
+    "${get[@]}" install -y --no-install-recommends "$2" >"$log" 2>&1 ||
+        { "${get[@]}" update && "${get[@]}" install -y --no-install-recommends "$2"; } >"$log" 2>&1 ||
+        { show_log "$log"; die "apt could not install $2"; }
+}
+
+# python_tool PACKAGE VERSION: installs it from PyPI into a folder of its own and prints where its
+# programs are.
+python_tool() {
+    local to=$cache/python-$1-$2
+    if [ ! -d "$to" ]; then
+        need python3 python3
+        python3 -c 'import ensurepip, venv' 2>/dev/null || apt_install "python3 -m venv" python3-venv
+        say "installing $1 $2 from PyPI"
+        mkdir -p "$cache"
+        local part
+        part=$(mktemp -d "$cache/part.XXXXXX")
+        # A virtual environment cannot be moved: it is linked under its name once it is whole.
+        { python3 -m venv "$part" && "$part/bin/pip" install --quiet "$1==$2"; } >&2 ||
+            { rm -rf "$part"; die "pip could not install $1==$2"; }
+        ln -sfn "$(basename "$part")" "$to"
+    fi
+    printf '%s\n' "$to/bin"
+}
