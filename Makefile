@@ -1,0 +1,33 @@
+# What can be done here; `make` alone explains it. Every target installs what it needs from package
+# registries (apt only as root), so it works on a fresh machine with Rust.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo lint test test-tools bench torture test-kubernetes
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Postgres, Kafka and walpost here, orders placed, walpost killed, events counted (KEEP=1: leave it running)
+	@KEEP=$(KEEP) deploy/demo/run
+
+lint: ## format, clippy and rustdoc, each without a warning
+	@deploy/dev/install build
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
+
+test: ## all tests, with real Postgres 14 and 18 and a real Kafka (about 10 minutes the first time)
+	@deploy/dev/install build postgres-14 postgres-18 kafka
+	cargo test --locked
+
+test-tools: ## dependencies, shell scripts, compose file and chart, each checked by its real tool
+	@set -e; for tool in deny shell demo compose helm; do echo "== deploy/test-tools/$$tool"; deploy/test-tools/$$tool; done
+
+bench: ## speed against a stated baseline
+	@echo "make bench: the benchmark is not written yet" >&2; exit 1
+
+torture: ## faults for hours, until something gives
+	@echo "make torture: the long fault test is not written yet; make test has the short ones" >&2; exit 1
+
+test-kubernetes: ## the chart on a real API server (about 10 minutes to build one)
+	@echo "make test-kubernetes: the test on a real API server is not written yet; make test-tools checks the chart by helm" >&2; exit 1

@@ -1,0 +1,213 @@
+//! An Apache Kafka broker.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use rdkafka::ClientConfig;
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::Offset;
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+use super::{PATIENCE, Record, folder, free_ports, script, signal, until, within};
+
+/// After a kill the controller waits for the dead broker's session to end before it lets the new one
+/// in: 9 s by default (measured: 12 s from kill to ready). Tests do that often.
+const PROPERTIES: &[&str] = &["broker.session.timeout.ms=3000", "broker.heartbeat.interval.ms=500"];
+
+/// A broker of its own cluster, without encryption or authentication unless given as properties.
+/// Topics are made on first use, with one partition, as Kafka's defaults have it.
+#[derive(Debug)]
+pub(crate) struct Kafka {
+    port: u16,
+    folder: TempDir,
+}
+
+impl Kafka {
+    /// The broker that the tests of this process share. Leave it running.
+    pub(crate) fn shared() -> &'static Self {
+        static BROKER: OnceLock<Kafka> = OnceLock::new();
+        BROKER.get_or_init(Self::start)
+    }
+
+    /// A broker of one's own, for a test that freezes or kills it.
+    #[track_caller]
+    pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// A broker of one's own with `properties`, each `name=value` as in `server.properties`.
+    #[track_caller]
+    pub(crate) fn start_with(properties: &[&str]) -> Self {
+        // The second port is the controller's.
+        let broker = Self { port: free_ports(2), folder: folder("kafka") };
+        let (port, parent) = (broker.port.to_string(), std::process::id().to_string());
+        let mut arguments = vec!["start", "--port", &port, "--dir", broker.dir()];
+        arguments.extend(["--with-parent", &parent, "--temporary", "--"]);
+        arguments.extend(PROPERTIES.iter().chain(properties));
+        script("kafka", &arguments);
+        broker
+    }
+
+    /// What a client connects to.
+    pub(crate) fn bootstrap(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The folder with the log (`log`) and the data (`data`).
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Makes a topic with `partitions` partitions; `configs` are `name=value`, as `cleanup.policy=compact`.
+    #[track_caller]
+    pub(crate) fn create_topic(&self, name: &str, partitions: u32, configs: &[&str]) {
+        let (bootstrap, partitions) = (self.bootstrap(), partitions.to_string());
+        let mut arguments =
+            vec!["topics", "--bootstrap-server", &bootstrap, "--create", "--topic", name];
+        arguments.extend(["--partitions", &partitions]);
+        configs.iter().for_each(|config| arguments.extend(["--config", config]));
+        script("kafka-tool", &arguments);
+    }
+
+    /// Every record of `topic` that is there now, partition after partition; none for an unknown topic.
+    #[track_caller]
+    pub(crate) fn records(&self, topic: &str) -> Vec<Record> {
+        self.read(&[topic], "read_uncommitted")
+    }
+
+    /// As [`Kafka::records`], but what a consumer with `isolation.level=read_committed` sees.
+    #[track_caller]
+    pub(crate) fn committed_records(&self, topic: &str) -> Vec<Record> {
+        self.read(&[topic], "read_committed")
+    }
+
+    /// Every record of several topics, topic after topic.
+    #[track_caller]
+    pub(crate) fn records_of(&self, topics: &[&str]) -> Vec<Record> {
+        self.read(topics, "read_uncommitted")
+    }
+
+    /// Waits until `topic` has at least `count` records, and returns all that are there.
+    #[track_caller]
+    pub(crate) fn wait_for_records(&self, topic: &str, count: usize) -> Vec<Record> {
+        let mut seen = 0;
+        let enough = within(PATIENCE, || {
+            let records = self.records(topic);
+            seen = records.len();
+            (seen >= count).then_some(records)
+        });
+        enough
+            .unwrap_or_else(|| panic!("{seen} of {count} records in `{topic}` after {PATIENCE:?}"))
+    }
+
+    /// The names of all topics, without Kafka's own.
+    #[track_caller]
+    pub(crate) fn topics(&self) -> Vec<String> {
+        let consumer = self.consumer("read_uncommitted");
+        let metadata = consumer.fetch_metadata(None, PATIENCE).unwrap();
+        let names = metadata.topics().iter().map(|topic| topic.name().to_owned());
+        names.filter(|name| !name.starts_with("__")).collect()
+    }
+
+    /// Freezes the broker (SIGSTOP): connections stay open and nothing is answered.
+    #[track_caller]
+    pub(crate) fn freeze(&self) {
+        signal(self.pid(), "STOP");
+    }
+
+    /// Lets a frozen broker go on.
+    #[track_caller]
+    pub(crate) fn thaw(&self) {
+        signal(self.pid(), "CONT");
+    }
+
+    /// Stops the broker in order.
+    #[track_caller]
+    pub(crate) fn stop(&self) {
+        script("kafka", &["stop", "--dir", self.dir()]);
+    }
+
+    /// Kills the broker (SIGKILL).
+    #[track_caller]
+    pub(crate) fn kill(&self) {
+        script("kafka", &["kill", "--dir", self.dir()]);
+    }
+
+    /// Starts it after a stop, on the same port with the same data.
+    #[track_caller]
+    pub(crate) fn start_again(&self) {
+        script("kafka", &["start", "--dir", self.dir()]);
+    }
+
+    #[track_caller]
+    fn read(&self, topics: &[&str], isolation: &str) -> Vec<Record> {
+        let consumer = self.consumer(isolation);
+        let metadata = consumer.fetch_metadata(None, PATIENCE).unwrap_or_else(|error| {
+            panic!("Kafka at {} does not answer: {error}", self.bootstrap())
+        });
+        let mut partitions = TopicPartitionList::new();
+        for topic in metadata.topics().iter().filter(|topic| topics.contains(&topic.name())) {
+            for partition in topic.partitions() {
+                partitions
+                    .add_partition_offset(topic.name(), partition.id(), Offset::Beginning)
+                    .unwrap();
+            }
+        }
+        consumer.assign(&partitions).unwrap();
+        let mut records = Vec::new();
+        let mut unfinished = partitions.count();
+        let deadline = Instant::now() + PATIENCE;
+        while unfinished > 0 {
+            assert!(Instant::now() < deadline, "no end of {topics:?} in sight after {PATIENCE:?}");
+            match consumer.poll(std::time::Duration::from_millis(100)) {
+                Some(Ok(message)) => records.push(Record::from(&message)),
+                // The end by the isolation level's own count; a watermark also counts transaction markers.
+                Some(Err(KafkaError::PartitionEOF(_))) => unfinished -= 1,
+                Some(Err(error)) => panic!("cannot read {topics:?}: {error}"),
+                None => {}
+            }
+        }
+        let place = |name: &str| topics.iter().position(|topic| *topic == name);
+        records.sort_by_key(|record| (place(&record.topic), record.partition, record.offset));
+        records
+    }
+
+    fn consumer(&self, isolation: &str) -> BaseConsumer {
+        ClientConfig::new()
+            .set("bootstrap.servers", self.bootstrap())
+            .set("group.id", "walpost-tests")
+            .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", "true")
+            .set("auto.offset.reset", "error")
+            .set("isolation.level", isolation)
+            // Shorter than the default of 500 ms: a test reads a topic again and again.
+            .set("fetch.wait.max.ms", "20")
+            .create()
+            .unwrap()
+    }
+
+    #[track_caller]
+    fn pid(&self) -> u32 {
+        until("the broker's process id", || {
+            std::fs::read_to_string(self.folder.path().join("pid")).ok()?.trim().parse().ok()
+        })
+    }
+
+    fn dir(&self) -> &str {
+        self.folder.path().to_str().unwrap()
+    }
+}
+
+impl Drop for Kafka {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.kill();
+            return;
+        }
+        // A second panic would hide the first one's message.
+        drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.kill())));
+    }
+}
