@@ -8,7 +8,6 @@
 //! `src/backend/replication/logical/proto.c`.
 
 mod reader;
-pub mod timestamp;
 mod tuple;
 
 pub use reader::Malformed;
@@ -16,7 +15,7 @@ pub use tuple::{Datum, Datums, Tuple};
 
 use crate::lsn::Lsn;
 use reader::Reader;
-use timestamp::PgTimestamp;
+use crate::postgres::timestamp::PgTimestamp;
 
 /// A message of the plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]

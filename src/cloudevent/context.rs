@@ -10,7 +10,7 @@ use crate::outbox::column::{ColumnType, Field};
 use crate::outbox::mapping::{Extension, Mapping, ROLE_EXTENSIONS};
 use crate::outbox::role::Role;
 use crate::outbox::row::OutboxRow;
-use crate::pgoutput::timestamp::PgTimestamp;
+use crate::postgres::timestamp::PgTimestamp;
 use crate::route;
 
 /// What a row's value becomes in between; memory that is used again.

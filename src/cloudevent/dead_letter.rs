@@ -11,7 +11,7 @@ use crate::lsn::Position;
 use crate::outbox::mapping::Mapping;
 use crate::outbox::role::Role;
 use crate::outbox::row::OutboxRow;
-use crate::pgoutput::timestamp::PgTimestamp;
+use crate::postgres::timestamp::PgTimestamp;
 use crate::route;
 
 /// What a letter may be larger than an event, in bytes: its own headers. Less than what is between

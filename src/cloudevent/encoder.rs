@@ -12,7 +12,7 @@ use super::time::TimeReader;
 use super::{check_media_type, check_source, plain_headers};
 use crate::outbox::mapping::Mapping;
 use crate::outbox::row::OutboxRow;
-use crate::pgoutput::timestamp::PgTimestamp;
+use crate::postgres::timestamp::PgTimestamp;
 use crate::route;
 
 /// Value of `content-type` in structured mode (Kafka protocol binding, "Structured Content Mode").

@@ -16,9 +16,11 @@ use crate::kafka::producer::{Producer, TOPIC_LIMIT, TopicId};
 use crate::ledger::{Ledger, Violation};
 use crate::lsn::Position;
 use crate::metrics::Metrics;
-use crate::outbox::Mapping;
+use crate::outbox::column::TypeNames;
+use crate::outbox::mapping::Mapping;
 use crate::outbox::role::TableName;
-use crate::pgoutput::{Insert, LogicalMessage, Relation};
+use crate::outbox::row::RowScratch;
+use crate::pgoutput::{LogicalMessage, Relation, Tuple};
 use crate::postgres::timestamp::PgTimestamp;
 use crate::status::HaltCode;
 
@@ -79,6 +81,8 @@ pub(super) struct Rows {
     pub(super) metrics: Metrics,
     settings: RowSettings,
     encoder: Encoder,
+    scratch: RowScratch,
+    types: TypeNames,
     relations: HashMap<u32, Watched>,
     /// Topics that the brokers do not know, and until when that is believed.
     unknown_topics: HashMap<String, Instant>,
@@ -107,6 +111,8 @@ impl Rows {
             metrics,
             settings,
             encoder,
+            scratch: RowScratch::new(),
+            types: TypeNames::new(),
             relations: HashMap::new(),
             unknown_topics: HashMap::new(),
             refused,
@@ -118,7 +124,9 @@ impl Rows {
     /// Deals with one message of the stream.
     pub(super) fn take(&mut self, message: &LogicalMessage<'_>) -> Result<Taken, Failure> {
         match message {
-            LogicalMessage::Insert(insert) => return self.insert(insert),
+            LogicalMessage::Insert { relation_oid, tuple } => {
+                return self.insert(*relation_oid, *tuple);
+            }
             LogicalMessage::Begin(begin) => {
                 self.commit_time = begin.commit_time;
                 self.ledger
@@ -132,8 +140,11 @@ impl Rows {
                 self.metrics.transactions.increment(1);
             }
             LogicalMessage::Relation(relation) => self.relation(relation)?,
-            LogicalMessage::Origin | LogicalMessage::Type | LogicalMessage::Message(_) => {}
-            LogicalMessage::Update | LogicalMessage::Delete | LogicalMessage::Truncate => {
+            LogicalMessage::Type(message) => self.types.learn(message),
+            LogicalMessage::Origin { .. } | LogicalMessage::Message(_) => {}
+            LogicalMessage::Update { .. }
+            | LogicalMessage::Delete { .. }
+            | LogicalMessage::Truncate => {
                 if !self.warned_of_other_changes {
                     self.warned_of_other_changes = true;
                     tracing::warn!(
@@ -159,7 +170,7 @@ impl Rows {
         let outbox = self.settings.table_oids.contains(&relation.oid)
             || self.settings.tables.contains(&name);
         let watched = if outbox {
-            let mapping = Mapping::new(relation, &self.settings.events).map_err(|error| {
+            let mapping = Mapping::new(relation, &self.types, &self.settings.events).map_err(|error| {
                 Failure::halt(
                     HaltCode::TableChanged,
                     format!("table {name} cannot be read as an outbox: {error}"),
@@ -175,12 +186,12 @@ impl Rows {
         Ok(())
     }
 
-    fn insert(&mut self, insert: &Insert<'_>) -> Result<Taken, Failure> {
+    fn insert(&mut self, relation_oid: u32, tuple: Tuple<'_>) -> Result<Taken, Failure> {
         let (position, covered) = self.ledger.place().map_err(|violation| broken(&violation))?;
-        let Some(watched) = self.relations.get(&insert.relation_oid) else {
+        let Some(watched) = self.relations.get(&relation_oid) else {
             return Err(Failure::again(
                 "postgres_protocol",
-                format!("a row came for relation {} that was not announced", insert.relation_oid),
+                format!("a row came for relation {relation_oid} that was not announced"),
             ));
         };
         let Watched::Outbox(mapping) = watched else { return Ok(Taken::Done) };
@@ -189,11 +200,11 @@ impl Rows {
             self.metrics.duplicates_suppressed.increment(1);
             return Ok(Taken::Done);
         }
-        let row = mapping.row(insert.tuple).map_err(|error| {
+        let row = mapping.row(&mut self.scratch, tuple).map_err(|error| {
             Failure::again("postgres_protocol", format!("row {position} cannot be read: {error}"))
         })?;
         let encoded = match self.refused.get(&position) {
-            Some(said) => Err(BadRow::new("payload", Reason::RefusedByBroker, said.clone())),
+            Some(said) => Err(BadRow::new("payload", Reason::RefusedByBroker, said)),
             None => self.encoder.encode(mapping, &row, self.commit_time),
         };
         let bad = match encoded {
@@ -212,7 +223,7 @@ impl Rows {
                 None if is_unknown(&mut self.unknown_topics, event.topic) => BadRow::new(
                     "topic",
                     Reason::UnknownTopic,
-                    "the brokers do not know the topic and have not created it".to_owned(),
+                    "is unknown to the brokers, and they have not created it",
                 ),
                 None => return Ok(Taken::NeedsTopic(event.topic.to_owned())),
             },
@@ -220,14 +231,14 @@ impl Rows {
         };
         match self.settings.on_bad_row {
             OnBadRow::Skip => {
-                tracing::warn!(%position, reason = bad.reason.as_str(), attribute = %bad.attribute, "a bad row is skipped: {}", bad.message);
-                self.metrics.bad_row(bad.reason.as_str());
+                tracing::warn!(%position, reason = bad.reason.word(), attribute = %bad.attribute, "a bad row is skipped: {}", bad.message);
+                self.metrics.bad_row(bad.reason.word());
                 self.ledger.passed_over();
                 Ok(Taken::Done)
             }
             OnBadRow::Halt => Ok(Taken::Held(Failure::halt(
                 HaltCode::BadRow,
-                format!("row {position} of {} is bad: {} ({}): {}", mapping.table(), bad.attribute, bad.reason.as_str(), bad.message),
+                format!("row {position} of {} is bad: {} ({}): {}", mapping.table(), bad.attribute, bad.reason.word(), bad.message),
                 "set WALPOST_ON_BAD_ROW to dlq or skip and start walpost again, or repair what the message names; nothing was skipped",
             ))),
             OnBadRow::DeadLetter => {
@@ -243,17 +254,18 @@ impl Rows {
                 };
                 let context = DeadLetterContext {
                     topic: &self.settings.dlq_topic,
-                    position,
                     connector: &self.settings.connector,
+                    position,
+                    commit_time: self.commit_time,
                     now_unix_micros: now_unix_micros(),
                 };
                 let letter = self.encoder.dead_letter(mapping, &row, &bad, &context);
                 match send(&self.producer, topic, &letter, self.ledger.tag()) {
                     Ok(bytes) => {
                         self.ledger.enqueued(bytes + EVENT_OVERHEAD);
-                        tracing::warn!(%position, reason = bad.reason.as_str(), attribute = %bad.attribute, "a bad row goes to the dead letters: {}", bad.message);
-                        self.metrics.bad_row(bad.reason.as_str());
-                        self.metrics.dead_letter(bad.reason.as_str());
+                        tracing::warn!(%position, reason = bad.reason.word(), attribute = %bad.attribute, "a bad row goes to the dead letters: {}", bad.message);
+                        self.metrics.bad_row(bad.reason.word());
+                        self.metrics.dead_letter(bad.reason.word());
                         Ok(Taken::Done)
                     }
                     Err(error) => refused_by_client(&error, &self.settings.dlq_topic),
@@ -286,7 +298,7 @@ fn send(
     tag: u64,
 ) -> Result<u64, ClientError> {
     producer.enqueue(topic, event.key, event.value, event.headers.iter(), tag)?;
-    Ok(event.size() as u64)
+    Ok(event.byte_size() as u64)
 }
 
 fn refused_by_client(error: &ClientError, topic: &str) -> Result<Taken, Failure> {

@@ -11,6 +11,12 @@ const POSTGRES_EPOCH_UNIX_MICROS: i64 = 10_957 * 86_400 * 1_000_000;
 pub struct PgTimestamp(pub i64);
 
 impl PgTimestamp {
+    /// The moment so many microseconds after 2000-01-01 00:00:00 UTC.
+    #[must_use]
+    pub const fn new(micros: i64) -> Self {
+        Self(micros)
+    }
+
     /// Microseconds since 1970-01-01 00:00:00 UTC.
     ///
     /// Postgres' own moments reach from 4713 BC to 294276 AD and all fit; a value that no server
