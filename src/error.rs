@@ -5,8 +5,8 @@
 
 use crate::kafka::librdkafka::ClientError;
 use crate::kafka::producer::{Meaning, meaning};
-use crate::postgres;
-use crate::status::HaltCode;
+use crate::postgres::error::{Error as PostgresError, ErrorKind};
+use crate::status::{Halt, HaltCode, Status};
 
 /// The end of an attempt to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,9 +68,22 @@ impl Failure {
         }
     }
 
+    /// Keeps it for the page: as a halt, or among the last errors.
+    pub fn tell(&self, status: &Status) {
+        match self {
+            Self::Again { code, message, hint } => {
+                status.error(code, message, hint.as_deref().unwrap_or(""));
+            }
+            Self::Halt { code, message, hint } => {
+                let (message, hint) = (message.clone(), hint.clone());
+                status.halt(Halt { code: *code, message, hint });
+            }
+        }
+    }
+
     /// An error of the database while `doing` something ("read the slot").
     #[must_use]
-    pub fn postgres(doing: &str, error: &postgres::Error) -> Self {
+    pub fn postgres(doing: &str, error: &PostgresError) -> Self {
         let message = format!("failed to {doing}: {}", chain(error));
         let again = |code, hint: Option<&str>| Self::Again {
             code,
@@ -78,12 +91,12 @@ impl Failure {
             hint: hint.map(str::to_owned),
         };
         match error.kind() {
-            postgres::ErrorKind::Authentication => Self::halt(
+            ErrorKind::Authentication => Self::halt(
                 HaltCode::Authentication,
                 message,
                 "check the user, the password (PGPASSWORD, PGPASSWORD_FILE or DATABASE_URL) and pg_hba.conf; walpost tries again by itself",
             ),
-            postgres::ErrorKind::Server => match error.sqlstate() {
+            ErrorKind::Server => match error.sqlstate() {
                 Some("42501") => Self::halt(
                     HaltCode::Authorization,
                     message,
@@ -96,16 +109,16 @@ impl Failure {
                 ),
                 _ => again("postgres_error", None),
             },
-            postgres::ErrorKind::Io => again("postgres_io", None),
-            postgres::ErrorKind::Closed => again("postgres_closed", None),
-            postgres::ErrorKind::Tls => again(
+            ErrorKind::Io => again("postgres_io", None),
+            ErrorKind::Closed => again("postgres_closed", None),
+            ErrorKind::Tls => again(
                 "postgres_tls",
                 Some("check PGSSLMODE, PGSSLROOTCERT and the server's certificate"),
             ),
-            postgres::ErrorKind::Protocol => again("postgres_protocol", None),
-            postgres::ErrorKind::Timeout => again("postgres_timeout", None),
-            postgres::ErrorKind::Configuration => again("postgres_configuration", None),
-            postgres::ErrorKind::NoSuitableHost => again(
+            ErrorKind::Protocol => again("postgres_protocol", None),
+            ErrorKind::Timeout => again("postgres_timeout", None),
+            ErrorKind::Configuration => again("postgres_configuration", None),
+            ErrorKind::NoSuitableHost => again(
                 "postgres_no_suitable_host",
                 Some("none of the hosts is of the kind that PGTARGETSESSIONATTRS asks for"),
             ),

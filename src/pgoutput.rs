@@ -14,8 +14,8 @@ pub use reader::Malformed;
 pub use tuple::{Datum, Datums, Tuple};
 
 use crate::lsn::Lsn;
-use reader::Reader;
 use crate::postgres::timestamp::PgTimestamp;
+use reader::Reader;
 
 /// A message of the plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]

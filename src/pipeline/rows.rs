@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use tokio::time::Instant;
 
+use super::tell::Teller;
 use crate::cloudevent::{BadRow, DeadLetterContext, Encoder, Event, Reason};
 use crate::config::OnBadRow;
 use crate::error::Failure;
@@ -15,7 +16,6 @@ use crate::kafka::librdkafka::ClientError;
 use crate::kafka::producer::{Producer, TOPIC_LIMIT, TopicId};
 use crate::ledger::{Ledger, Violation};
 use crate::lsn::Position;
-use crate::metrics::Metrics;
 use crate::outbox::column::TypeNames;
 use crate::outbox::mapping::Mapping;
 use crate::outbox::role::TableName;
@@ -78,7 +78,7 @@ pub(crate) type Refused = BTreeMap<Position, String>;
 pub(super) struct Rows {
     pub(super) ledger: Ledger,
     pub(super) producer: Producer,
-    pub(super) metrics: Metrics,
+    pub(super) teller: Teller,
     settings: RowSettings,
     encoder: Encoder,
     scratch: RowScratch,
@@ -96,7 +96,7 @@ impl Rows {
         settings: RowSettings,
         (ledger, producer): (Ledger, Producer),
         refused: Refused,
-        metrics: Metrics,
+        teller: Teller,
     ) -> Result<Self, Failure> {
         let encoder = Encoder::new(&settings.events).map_err(|error| {
             Failure::halt(
@@ -108,7 +108,7 @@ impl Rows {
         Ok(Self {
             ledger,
             producer,
-            metrics,
+            teller,
             settings,
             encoder,
             scratch: RowScratch::new(),
@@ -137,7 +137,7 @@ impl Rows {
                 self.ledger
                     .commit(commit.commit_lsn, commit.end_lsn)
                     .map_err(|violation| broken(&violation))?;
-                self.metrics.transactions.increment(1);
+                self.teller.transaction();
             }
             LogicalMessage::Relation(relation) => self.relation(relation)?,
             LogicalMessage::Type(message) => self.types.learn(message),
@@ -197,7 +197,7 @@ impl Rows {
         let Watched::Outbox(mapping) = watched else { return Ok(Taken::Done) };
         if covered {
             self.ledger.passed_over();
-            self.metrics.duplicates_suppressed.increment(1);
+            self.teller.duplicate_suppressed();
             return Ok(Taken::Done);
         }
         let row = mapping.row(&mut self.scratch, tuple).map_err(|error| {
@@ -214,7 +214,7 @@ impl Rows {
                     return match sent {
                         Ok(bytes) => {
                             self.ledger.enqueued(bytes + EVENT_OVERHEAD);
-                            self.metrics.event(event.topic, bytes);
+                            self.teller.event(event.topic, bytes);
                             Ok(Taken::Done)
                         }
                         Err(error) => refused_by_client(&error, event.topic),
@@ -232,13 +232,19 @@ impl Rows {
         match self.settings.on_bad_row {
             OnBadRow::Skip => {
                 tracing::warn!(%position, reason = bad.reason.word(), attribute = %bad.attribute, "a bad row is skipped: {}", bad.message);
-                self.metrics.bad_row(bad.reason.word());
+                self.teller.bad_row(bad.reason.word());
                 self.ledger.passed_over();
                 Ok(Taken::Done)
             }
             OnBadRow::Halt => Ok(Taken::Held(Failure::halt(
                 HaltCode::BadRow,
-                format!("row {position} of {} is bad: {} ({}): {}", mapping.table(), bad.attribute, bad.reason.word(), bad.message),
+                format!(
+                    "row {position} of {} is bad: {} ({}): {}",
+                    mapping.table(),
+                    bad.attribute,
+                    bad.reason.word(),
+                    bad.message
+                ),
                 "set WALPOST_ON_BAD_ROW to dlq or skip and start walpost again, or repair what the message names; nothing was skipped",
             ))),
             OnBadRow::DeadLetter => {
@@ -246,7 +252,10 @@ impl Rows {
                     if is_unknown(&mut self.unknown_topics, &self.settings.dlq_topic) {
                         return Ok(Taken::Held(Failure::halt(
                             HaltCode::DeadLetterFailed,
-                            format!("the dead letter of row {position} has nowhere to go: topic {} does not exist", self.settings.dlq_topic),
+                            format!(
+                                "the dead letter of row {position} has nowhere to go: topic {} does not exist",
+                                self.settings.dlq_topic
+                            ),
                             "create the topic, with unlimited retention; walpost tries again by itself",
                         )));
                     }
@@ -264,8 +273,8 @@ impl Rows {
                     Ok(bytes) => {
                         self.ledger.enqueued(bytes + EVENT_OVERHEAD);
                         tracing::warn!(%position, reason = bad.reason.word(), attribute = %bad.attribute, "a bad row goes to the dead letters: {}", bad.message);
-                        self.metrics.bad_row(bad.reason.word());
-                        self.metrics.dead_letter(bad.reason.word());
+                        self.teller.bad_row(bad.reason.word());
+                        self.teller.dead_letter(bad.reason.word());
                         Ok(Taken::Done)
                     }
                     Err(error) => refused_by_client(&error, &self.settings.dlq_topic),
@@ -320,4 +329,3 @@ pub(super) fn now_unix_micros() -> i64 {
         .and_then(|elapsed| i64::try_from(elapsed.as_micros()).ok())
         .unwrap_or(0)
 }
-
