@@ -24,7 +24,7 @@ pub mod proof;
 
 pub mod pipeline;
 
-//pub mod supervisor;
+pub mod supervisor;
 
 pub mod status;
 

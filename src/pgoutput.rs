@@ -178,7 +178,7 @@ pub fn decode(bytes: &[u8]) -> Result<LogicalMessage<'_>, Malformed> {
 fn begin(reader: &mut Reader<'_>) -> Result<Begin, Malformed> {
     Ok(Begin {
         final_lsn: reader.lsn("final position")?,
-        commit_time: PgTimestamp::new(reader.i64("commit time")?),
+        commit_time: PgTimestamp(reader.i64("commit time")?),
         xid: reader.u32("transaction id")?,
     })
 }
@@ -189,7 +189,7 @@ fn commit(reader: &mut Reader<'_>) -> Result<Commit, Malformed> {
     Ok(Commit {
         commit_lsn: reader.lsn("commit position")?,
         end_lsn: reader.lsn("end position")?,
-        commit_time: PgTimestamp::new(reader.i64("commit time")?),
+        commit_time: PgTimestamp(reader.i64("commit time")?),
     })
 }
 

@@ -20,6 +20,7 @@
 //! Backpressure is not a code path of its own: past the in-flight limit the frames stay in the
 //! buffer and the socket unread, while delivery reports, checkpoints and status updates go on.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -137,7 +138,7 @@ pub(crate) struct Pipeline {
     checkpoint_topic: TopicId,
     alone_until: Option<Position>,
     settings: Settings,
-    heartbeat: Heartbeat,
+    heartbeat: Arc<Heartbeat>,
     /// The poller of the catalog says that something changed.
     facts: watch::Receiver<Option<Failure>>,
     pace: Pace,
@@ -162,7 +163,7 @@ impl Pipeline {
     pub(crate) fn new(
         generation: Generation,
         settings: Settings,
-        (teller, heartbeat): (Teller, Heartbeat),
+        (teller, heartbeat): (Teller, Arc<Heartbeat>),
         facts: watch::Receiver<Option<Failure>>,
     ) -> Result<Self, Failure> {
         let mark = generation.checkpoint.mark();

@@ -10,6 +10,7 @@
 //! *generation*: the producer is purged, the slot released, and the next attempt starts from the
 //! stored checkpoint.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -18,8 +19,7 @@ use tokio::time::Instant;
 use crate::config::Config;
 use crate::error::Failure;
 use crate::lsn::Position;
-use crate::metrics::Metrics;
-use crate::pipeline::{Outcome, Pipeline, Refused};
+use crate::pipeline::{KnownTopics, Outcome, Pipeline, Refused, Teller};
 use crate::status::{Heartbeat, State, Status};
 
 mod backoff;
@@ -50,9 +50,9 @@ pub enum Ended {
 pub struct Supervisor<L> {
     load: L,
     config: Config,
-    status: Status,
-    metrics: Metrics,
-    heartbeat: Heartbeat,
+    teller: Teller,
+    heartbeat: Arc<Heartbeat>,
+    known_topics: KnownTopics,
     /// Tells this process from another one that claims the same generation.
     nonce: String,
     refused: Refused,
@@ -68,14 +68,18 @@ impl<L> std::fmt::Debug for Supervisor<L> {
 impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
     /// A supervisor that begins with `config` and asks `load` for it again at each reconnect, so
     /// that passwords that were rotated in files are taken without a restart.
-    pub fn new(
-        config: Config,
-        load: L,
-        (status, metrics, heartbeat): (Status, Metrics, Heartbeat),
-    ) -> Self {
-        let nonce = nonce();
-        let (refused, alone_until) = (Refused::new(), None);
-        Self { load, config, status, metrics, heartbeat, nonce, refused, alone_until }
+    pub fn new(config: Config, load: L, status: Status) -> Self {
+        let heartbeat = Arc::new(status.heartbeat("relay"));
+        Self {
+            load,
+            config,
+            teller: Teller { status },
+            heartbeat,
+            known_topics: KnownTopics::default(),
+            nonce: nonce(),
+            refused: Refused::new(),
+            alone_until: None,
+        }
     }
 
     /// Runs until `drain` becomes true and the drain is over. Not cancel safe: dropped, it leaves
@@ -114,23 +118,17 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             Ok(prepared) => prepared,
             Err(failure) => return Attempt::Failed(failure),
         };
-        let context = (self.status.clone(), self.metrics.clone(), self.heartbeat.clone());
+        let context = (self.teller.clone(), Arc::clone(&self.heartbeat));
         let watching = prepared.watching;
-        let pipeline = Pipeline::new(
-            prepared.generation,
-            prepared.settings,
-            context,
-            watching.facts.clone(),
-        );
+        let pipeline =
+            Pipeline::new(prepared.generation, prepared.settings, context, watching.facts.clone());
         let pipeline = match pipeline {
             Ok(pipeline) => pipeline,
             Err(failure) => return Attempt::Failed(failure),
         };
-        self.status.set_state(State::Streaming);
-        self.metrics.leader.set(1.0);
+        self.teller.status.set_state(State::Streaming);
         drain.mark_unchanged();
         let outcome = pipeline.run(drain).await;
-        self.metrics.leader.set(0.0);
         drop(watching);
         self.concluded(outcome)
     }
@@ -157,16 +155,11 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
     }
 
     fn report(&self, failure: &Failure) {
-        match failure {
-            Failure::Halt { .. } => {
-                tracing::error!(code = failure.code(), hint = failure.hint(), "halted: {failure}");
-            }
-            Failure::Again { .. } => {
-                tracing::warn!(code = failure.code(), hint = failure.hint(), "{failure}");
-            }
+        // A halt is logged where it is told, once.
+        if let Failure::Again { .. } = failure {
+            tracing::warn!(code = failure.code(), hint = failure.hint(), "{failure}");
         }
-        self.metrics.failed(failure.code());
-        self.status.failed(failure);
+        failure.tell(&self.teller.status);
     }
 
     /// Waits; answers whether the wait was ended by a drain.
@@ -190,7 +183,9 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         match (self.load)() {
             Ok(config) => self.config = config,
             Err(message) => {
-                tracing::error!("the configuration cannot be read again, the last one stays: {message}");
+                tracing::error!(
+                    "the configuration cannot be read again, the last one stays: {message}"
+                );
             }
         }
     }

@@ -375,6 +375,27 @@ impl Handle {
         Some(copy)
     }
 
+    /// Whether a broker answers within `limit`. Blocks.
+    #[must_use]
+    pub fn answers(&self, limit: std::time::Duration) -> bool {
+        let mut metadata: *const rd::rd_kafka_metadata = ptr::null();
+        // SAFETY: the instance is alive; no topic handle means those known locally; `metadata` is
+        // written on success only, and is destroyed once.
+        unsafe {
+            let code = rd::rd_kafka_metadata(
+                self.0.rk.as_ptr(),
+                0,
+                ptr::null_mut(),
+                &raw mut metadata,
+                milliseconds(limit),
+            );
+            if !metadata.is_null() {
+                rd::rd_kafka_metadata_destroy(metadata);
+            }
+            code == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR
+        }
+    }
+
     /// What the brokers know of a topic. Blocks for `limit` at most. Brokers that create topics
     /// on their own do so when asked, where `allow.auto.create.topics` is set.
     ///

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rdkafka::types::RDKafkaErrorCode;
 
+use crate::postgres::catalog::{Server, Slot};
 use crate::status::Status;
 
 /// Topics that were found to exist in the life of this process. One that is gone later is not
@@ -39,6 +40,16 @@ impl Teller {
     pub(super) fn produce_error(&self, _code: RDKafkaErrorCode) {}
     pub(super) fn checkpoint(&self) {}
     pub(super) fn backpressured(&self, _pause: Duration) {}
+    pub(crate) fn postgres_contact(&self, _server: &Server) {}
+    pub(crate) fn kafka_contact(&self) {}
+    pub(crate) fn standby(&self, _slot: &Slot) {}
+    pub(crate) fn is_halted(&self) -> bool {
+        self.status.state() == crate::status::State::Halted
+    }
+    pub(crate) fn catalog_trouble(&self, failure: &crate::error::Failure) {
+        failure.tell(&self.status);
+    }
+    pub(crate) fn servers_facts(&self, _server: &Server, _slot: Option<&Slot>) {}
     pub(super) fn kafka_trouble(&self, message: &str) {
         self.status.error("kafka", message, "");
     }

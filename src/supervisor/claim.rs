@@ -47,7 +47,9 @@ pub(super) async fn ensure_topic(config: &Config, topics: &Topics) -> Result<(),
     match topics.config(topic, "cleanup.policy").await {
         Ok(Some(policy)) if policy != "compact" => Err(Failure::halt(
             HaltCode::NotReady,
-            format!("the checkpoint topic {topic} has cleanup.policy={policy}, which would delete the checkpoint"),
+            format!(
+                "the checkpoint topic {topic} has cleanup.policy={policy}, which would delete the checkpoint"
+            ),
             format!("set cleanup.policy=compact for topic {topic}"),
         )),
         Ok(_) => Ok(()),
@@ -113,9 +115,10 @@ pub(super) async fn claim(
         .await
         .map_err(|error| Failure::kafka(doing, &error))?;
     let again = read(config).await?;
-    let ours = again.checkpoint.as_ref().is_some_and(|found| {
-        found.generation == record.generation && found.nonce == record.nonce
-    });
+    let ours = again
+        .checkpoint
+        .as_ref()
+        .is_some_and(|found| found.generation == record.generation && found.nonce == record.nonce);
     if !ours {
         return Err(Failure::halt(
             HaltCode::Fenced,
@@ -155,7 +158,9 @@ async fn own_topic(config: &Config, producer: &mut Producer) -> Result<TopicId, 
         Resolution::Known { partitions, .. } => Err(Failure::halt(
             HaltCode::NotReady,
             format!("the checkpoint topic {name} has {partitions} partitions; it must have one"),
-            format!("delete topic {name} if it is not a checkpoint topic of walpost's, or set WALPOST_CHECKPOINT_TOPIC"),
+            format!(
+                "delete topic {name} if it is not a checkpoint topic of walpost's, or set WALPOST_CHECKPOINT_TOPIC"
+            ),
         )),
         Resolution::Unknown => Err(Failure::halt(
             HaltCode::NotReady,

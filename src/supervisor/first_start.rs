@@ -18,6 +18,9 @@ use crate::postgres::replication::ReplicationConnection;
 use crate::proof::Facts;
 use crate::status::HaltCode;
 
+/// Counting rows only serves a warning.
+const COUNT_LIMIT: Duration = Duration::from_secs(5);
+
 /// Making a slot waits for every transaction that is running to end; this is how long an attempt
 /// waits before it says so and begins again.
 const SLOT_LIMIT: Duration = Duration::from_secs(60);
@@ -92,7 +95,9 @@ async fn make_publication(config: &Config, catalog: &Catalog) -> Result<Publicat
     for name in &config.tables {
         table_oid(catalog, name).await?;
     }
-    catalog.create_publication(&config.publication, &config.tables).await.map_err(|error| {
+    let tables: Vec<_> =
+        config.tables.iter().map(|name| (name.schema.as_str(), name.table.as_str())).collect();
+    catalog.create_publication(&config.publication, &tables).await.map_err(|error| {
         Failure::postgres(&format!("create publication {}", config.publication), &error)
     })?;
     tracing::info!(publication = config.publication, "publication created");
@@ -103,7 +108,7 @@ async fn make_publication(config: &Config, catalog: &Catalog) -> Result<Publicat
 
 async fn table_oid(catalog: &Catalog, name: &TableName) -> Result<u32, Failure> {
     let table = catalog
-        .table(name)
+        .table(&name.schema, &name.table)
         .await
         .map_err(|error| Failure::postgres(&format!("look at table {name}"), &error))?;
     table.map(|table| table.oid).ok_or_else(|| {
@@ -122,7 +127,8 @@ pub(super) async fn examine(
     publication: &Publication,
 ) -> Result<Watched, Failure> {
     let name = &config.publication;
-    let not_ready = |message: String, hint: String| Failure::halt(HaltCode::NotReady, message, hint);
+    let not_ready =
+        |message: String, hint: String| Failure::halt(HaltCode::NotReady, message, hint);
     if !publication.insert {
         return Err(not_ready(
             format!("publication {name} does not publish inserts"),
@@ -132,7 +138,8 @@ pub(super) async fn examine(
     let mut table_oids = Vec::with_capacity(config.tables.len());
     for table in &config.tables {
         let oid = table_oid(catalog, table).await?;
-        if !publication.contains(table) {
+        let published = publication.tables.iter().any(|published| published.oid == oid);
+        if !published {
             return Err(not_ready(
                 format!("publication {name} does not contain table {table}"),
                 format!("ALTER PUBLICATION {name} ADD TABLE {table}"),
@@ -141,10 +148,35 @@ pub(super) async fn examine(
         table_oids.push(oid);
     }
     if !publication.via_partition_root {
-        tracing::warn!(publication = name, "publish_via_partition_root is off: rows of a partitioned outbox would come under the names of its partitions");
+        tracing::warn!(
+            publication = name,
+            "publish_via_partition_root is off: rows of a partitioned outbox would come under the names of its partitions"
+        );
     }
-    let fingerprint = publication.fingerprint(&config.tables);
-    Ok(Watched { fingerprint, table_oids })
+    Ok(Watched { fingerprint: fingerprint(publication, &table_oids), table_oids })
+}
+
+/// Object ids and row versions of the publication and of the tables' membership in it. A row
+/// version (`xmin`) changes with every `ALTER`, also with one that was taken back.
+fn fingerprint(publication: &Publication, table_oids: &[u32]) -> String {
+    use std::fmt::Write as _;
+    let mut text = format!("publication {}/{}", publication.oid, publication.xmin);
+    for schema in &publication.schemas {
+        let written = write!(text, ", schema {}/{}", schema.oid, schema.xmin);
+        debug_assert!(written.is_ok(), "a String takes everything");
+    }
+    for oid in table_oids {
+        let member = publication
+            .tables
+            .iter()
+            .find(|published| published.oid == *oid)
+            .and_then(|published| published.membership.as_ref());
+        let member = member
+            .map_or_else(|| "-".to_owned(), |member| format!("{}/{}", member.oid, member.xmin));
+        let written = write!(text, "; table {oid} {member}");
+        debug_assert!(written.is_ok(), "a String takes everything");
+    }
+    text
 }
 
 async fn make_slot(config: &Config, catalog: &Catalog) -> Result<(), Failure> {
@@ -173,7 +205,7 @@ async fn make_slot(config: &Config, catalog: &Catalog) -> Result<(), Failure> {
 /// The rows that were in the tables before the slot are not in the stream.
 async fn say_what_is_not_sent(config: &Config, catalog: &Catalog) {
     for table in &config.tables {
-        match catalog.count_rows(table).await {
+        match catalog.count_rows(&table.schema, &table.table, COUNT_LIMIT).await {
             Ok(Some(0)) => {}
             Ok(Some(rows)) => tracing::warn!(
                 table = %table,

@@ -12,8 +12,8 @@ use crate::kafka::client::{ANSWER_LIMIT, auxiliary, producer_properties};
 use crate::kafka::producer::Producer;
 use crate::kafka::topics::Topics;
 use crate::lsn::Lsn;
-use crate::pipeline::{Generation, RowSettings, Settings, TopicMaker};
-use crate::postgres::catalog::{Catalog, Server, Slot};
+use crate::pipeline::{Generation, KnownTopics, RowSettings, Settings, TopicMaker};
+use crate::postgres::catalog::{Catalog, Server, Slot, XactStatus};
 use crate::postgres::replication::{ReplicationConnection, ReplicationStream, StatusUpdate};
 use crate::proof::{self, Facts, LastTransaction};
 use crate::status::{HaltCode, State};
@@ -53,8 +53,8 @@ struct Reached {
 
 impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
     pub(super) async fn prepare(&mut self) -> Result<Prepared, Failure> {
-        if !self.status.is_halted() {
-            self.status.set_state(State::Starting);
+        if !self.teller.is_halted() {
+            self.teller.status.set_state(State::Starting);
         }
         let config = self.config.clone();
         let mut reached = self.reach(&config).await?;
@@ -90,20 +90,15 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             let proof = self.prove_and_claim(
                 &config,
                 &mut reached,
-                &topics,
                 &watched,
                 (identity.system_id.to_string(), identity.timeline, history),
             );
             under_heartbeat(&mut stream, proof).await?
         };
-        let settings = settings(&config, &reached.server, &watched);
+        let settings = settings(&config, &reached.server, &watched, self.known_topics.clone());
         let (checkpoint, checkpoint_topic) = proven;
-        let watching = watcher::watch(
-            reached.catalog,
-            Arc::new(config),
-            watched,
-            (self.status.clone(), self.metrics.clone()),
-        );
+        let watching =
+            watcher::watch(reached.catalog, Arc::new(config), watched, self.teller.clone());
         let generation = Generation {
             stream,
             producer: reached.producer,
@@ -132,7 +127,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             let id = tokio::task::spawn_blocking(move || handle.cluster_id(ANSWER_LIMIT));
             match id.await {
                 Ok(Some(id)) => {
-                    self.status.kafka_contact();
+                    self.teller.kafka_contact();
                     Ok(id)
                 }
                 Ok(None) | Err(_) => Err(self.kafka_unreachable(config, &producer)),
@@ -146,7 +141,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
                 .server()
                 .await
                 .map_err(|error| Failure::postgres("ask the server for its settings", &error))?;
-            self.status.postgres_contact(&server.version());
+            self.teller.postgres_contact(&server);
             Ok((catalog, server))
         };
         let (kafka, postgres): (Result<String, Failure>, Result<_, Failure>) =
@@ -180,7 +175,10 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             Some(error) => Failure::Again {
                 code: "kafka_unreachable",
                 message: format!("no answer from kafka at {servers}: {error}"),
-                hint: Some("check KAFKA_BOOTSTRAP_SERVERS, KAFKA_SECURITY_PROTOCOL and the network".to_owned()),
+                hint: Some(
+                    "check KAFKA_BOOTSTRAP_SERVERS, KAFKA_SECURITY_PROTOCOL and the network"
+                        .to_owned(),
+                ),
             },
             None => Failure::Again {
                 code: "kafka_unreachable",
@@ -203,18 +201,22 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             }
             if !standby {
                 standby = true;
-                tracing::info!(slot = config.slot, holder_pid = slot.active_pid, "standby: another holds the slot");
-                self.status.set_state(State::Standby);
+                tracing::info!(
+                    slot = config.slot,
+                    holder_pid = slot.active_pid,
+                    "standby: another holds the slot"
+                );
+                self.teller.status.set_state(State::Standby);
             }
-            self.status.standby(&slot);
-            self.status.postgres_contact(&reached.server.version());
+            self.teller.standby(&slot);
+            self.teller.postgres_contact(&reached.server);
             if asked_kafka.elapsed() >= STANDBY_KAFKA_POLL {
                 asked_kafka = tokio::time::Instant::now();
                 let handle = reached.producer.handle();
-                let status = self.status.clone();
+                let teller = self.teller.clone();
                 tokio::task::spawn_blocking(move || {
-                    if handle.controller_answers(ANSWER_LIMIT) {
-                        status.kafka_contact();
+                    if handle.answers(ANSWER_LIMIT) {
+                        teller.kafka_contact();
                     }
                 });
             }
@@ -228,10 +230,12 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         &self,
         config: &Config,
         reached: &Reached,
-        error: &crate::postgres::Error,
+        error: &crate::postgres::error::Error,
     ) -> Failure {
         match slot(config, &reached.catalog).await.and_then(|slot| usable(config, &slot)) {
-            Ok(()) => Failure::postgres(&format!("start replication from slot {}", config.slot), error),
+            Ok(()) => {
+                Failure::postgres(&format!("start replication from slot {}", config.slot), error)
+            }
             Err(failure) => failure,
         }
     }
@@ -240,18 +244,12 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         &self,
         config: &Config,
         reached: &mut Reached,
-        topics: &Topics,
         watched: &Watched,
         (system_identifier, timeline, history): (String, u32, Vec<proof::TimelineSwitch>),
     ) -> Result<(crate::kafka::checkpoint::Checkpoint, crate::kafka::producer::TopicId), Failure>
     {
         let stored = claim::read(config).await?;
         let slot = slot(config, &reached.catalog).await?;
-        let wal_end = reached
-            .catalog
-            .wal_end()
-            .await
-            .map_err(|error| Failure::postgres("ask for the end of the log", &error))?;
         let last_transaction = match &stored.checkpoint {
             Some(checkpoint) if checkpoint.xid != 0 => {
                 last_transaction(&reached.catalog, checkpoint.xid).await?
@@ -264,7 +262,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             history,
             cluster_id: reached.cluster_id.clone(),
             confirmed_flush_lsn: slot.confirmed_flush_lsn.unwrap_or(Lsn::INVALID),
-            wal_end,
+            wal_end: slot.wal_end,
             fingerprint: watched.fingerprint.clone(),
             last_transaction,
         };
@@ -273,21 +271,22 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
                 proof::prove(checkpoint, &facts)?;
                 checkpoint.clone()
             }
-            None => {
-                first_start::adopt(config, &reached.catalog, &facts).await?
-            }
+            None => first_start::adopt(config, &reached.catalog, &facts, watched).await,
         };
-        claim::claim(config, &mut reached.producer, topics, base, (&stored, &facts, &self.nonce))
-            .await
+        claim::claim(config, &mut reached.producer, base, (&stored, &facts, &self.nonce)).await
     }
 }
 
 /// The server can be followed.
 fn ready(server: &Server) -> Result<(), Failure> {
-    let not_ready = |message: String, hint: &str| Err(Failure::halt(HaltCode::NotReady, message, hint));
+    let not_ready =
+        |message: String, hint: &str| Err(Failure::halt(HaltCode::NotReady, message, hint));
     if server.version_num < 140_000 {
         return not_ready(
-            format!("the server is Postgres {}; 14 is the oldest that walpost follows", server.version()),
+            format!(
+                "the server is Postgres {}; 14 is the oldest that walpost follows",
+                version(server)
+            ),
             "upgrade the server",
         );
     }
@@ -369,16 +368,38 @@ async fn history(
         .collect())
 }
 
+/// What became of the transaction with this number. Numbers are sent without their epoch; the
+/// last one that the server has given out tells it.
 async fn last_transaction(catalog: &Catalog, xid: u32) -> Result<LastTransaction, Failure> {
-    let status = catalog
-        .xact_status(xid)
-        .await
-        .map_err(|error| Failure::postgres("ask for the last transaction", &error))?;
-    Ok(match status.as_deref() {
-        Some("committed") => LastTransaction::Committed,
-        Some(_) => LastTransaction::NotCommitted,
-        None => LastTransaction::Unknown,
+    let doing = "ask for the last transaction";
+    let next = catalog.next_xid().await.map_err(|error| Failure::postgres(doing, &error))?;
+    let epoch = next & !u64::from(u32::MAX);
+    let full = match epoch + u64::from(xid) {
+        full if full < next => full,
+        ahead => match ahead.checked_sub(1 << 32) {
+            Some(before) => before,
+            None => return Ok(LastTransaction::NotCommitted),
+        },
+    };
+    let status =
+        catalog.xact_status(full).await.map_err(|error| Failure::postgres(doing, &error))?;
+    Ok(match status {
+        XactStatus::Committed => LastTransaction::Committed,
+        XactStatus::Aborted | XactStatus::Future => LastTransaction::NotCommitted,
+        // A commit that waits for a synchronous standby is in the log, and was sent, but is not
+        // visible yet.
+        XactStatus::InProgress | XactStatus::TooOld => LastTransaction::Unknown,
     })
+}
+
+/// The server's version for people: 150018 is 15.18.
+pub(super) fn version(server: &Server) -> String {
+    format!("{}.{}", server.version_num / 10_000, server.version_num % 10_000)
+}
+
+/// The server's clock less ours, microseconds. The time that the question took is in it.
+fn clock_skew(server: &Server) -> i64 {
+    server.now.saturating_sub(crate::postgres::timestamp::PgTimestamp::now().to_unix_micros())
 }
 
 /// Does `work` while the server hears from us, with a flush position of 0/0, which says nothing.
@@ -409,7 +430,12 @@ async fn under_heartbeat<T>(
     }
 }
 
-fn settings(config: &Config, server: &Server, watched: &Watched) -> Settings {
+fn settings(
+    config: &Config,
+    server: &Server,
+    watched: &Watched,
+    known_topics: KnownTopics,
+) -> Settings {
     let rows = RowSettings {
         connector: config.name.clone(),
         tables: config.tables.clone(),
@@ -430,6 +456,7 @@ fn settings(config: &Config, server: &Server, watched: &Watched) -> Settings {
         status_interval: (config.database.wal_sender_timeout / 3).min(Duration::from_secs(10)),
         shutdown_timeout: config.shutdown_timeout,
         topic_maker,
-        clock_skew: server.clock_skew,
+        known_topics,
+        clock_skew: clock_skew(server),
     }
 }

@@ -15,10 +15,10 @@ use super::first_start;
 use super::prepare::Watched;
 use crate::config::Config;
 use crate::error::Failure;
-use crate::metrics::Metrics;
+use crate::pipeline::Teller;
 use crate::postgres::catalog::Catalog;
 use crate::proof;
-use crate::status::{HaltCode, Status};
+use crate::status::HaltCode;
 
 /// A change is named within ten seconds; this leaves room for a slow answer.
 const POLL: Duration = Duration::from_secs(3);
@@ -45,22 +45,22 @@ pub(super) fn watch(
     catalog: Catalog,
     config: Arc<Config>,
     watched: Watched,
-    context: (Status, Metrics),
+    teller: Teller,
 ) -> Watching {
     let (sender, facts) = watch::channel(None);
     let task = tokio::spawn(async move {
         let mut catalog = Some(catalog);
         loop {
-            match look(&mut catalog, &config, &watched, &context).await {
+            match look(&mut catalog, &config, &watched, &teller).await {
                 Ok(()) => {}
-                Err(failure @ Failure::Halt { code, .. }) if code.may_miss_rows() => {
+                Err(failure @ Failure::Halt { code, .. }) if !code.resumes_by_itself() => {
                     sender.send_replace(Some(failure));
                     // The receiver ends the generation, and with it this task.
                     return std::future::pending().await;
                 }
                 Err(failure) => {
                     catalog = None;
-                    context.0.catalog_trouble(&failure);
+                    teller.catalog_trouble(&failure);
                     tracing::debug!("the catalog cannot be watched: {failure}");
                 }
             }
@@ -74,7 +74,7 @@ async fn look(
     catalog: &mut Option<Catalog>,
     config: &Config,
     watched: &Watched,
-    (status, metrics): &(Status, Metrics),
+    teller: &Teller,
 ) -> Result<(), Failure> {
     let connected = match catalog {
         Some(connected) if !connected.is_closed() => connected,
@@ -96,20 +96,12 @@ async fn look(
         .await
         .map_err(slow)?
         .map_err(|error| Failure::postgres(&format!("look at slot {}", config.slot), &error))?;
-    status.server(&server);
-    if let Some(slot) = &slot {
-        status.slot(slot);
-        metrics.slot(slot, &server);
-    }
+    teller.servers_facts(&server, slot.as_ref());
     tokio::time::timeout(LIMIT, unchanged(connected, config, watched)).await.map_err(slow)?
 }
 
 /// The publication and the tables are what they were at the start.
-async fn unchanged(
-    catalog: &Catalog,
-    config: &Config,
-    watched: &Watched,
-) -> Result<(), Failure> {
+async fn unchanged(catalog: &Catalog, config: &Config, watched: &Watched) -> Result<(), Failure> {
     let name = &config.publication;
     let publication = catalog
         .publication(name)
@@ -132,7 +124,10 @@ async fn unchanged(
     };
     Err(Failure::halt(
         proof::changed(&watched.fingerprint, &fingerprint),
-        format!("publication {name} or its tables changed: {} became {fingerprint}", watched.fingerprint),
+        format!(
+            "publication {name} or its tables changed: {} became {fingerprint}",
+            watched.fingerprint
+        ),
         hint,
     ))
 }
