@@ -131,6 +131,12 @@ pub(super) fn reason(error: &rustls::Error) -> String {
                     "the server's certificate is not valid yet ({certificate}); check the clocks"
                 )
             }
+            // webpki has a kind for this, rustls has not.
+            other if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+                "the server's certificate is its own authority; to trust it, name a copy of it \
+                 in sslrootcert"
+                    .to_owned()
+            }
             other => format!("the server's certificate is not acceptable: {other}"),
         },
         rustls::Error::AlertReceived(alert) => match alert {
