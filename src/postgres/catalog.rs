@@ -101,7 +101,9 @@ impl Catalog {
         let catalog = Self { client, version_num, certificate_not_after, end };
         // Unknown before 17, so it cannot be among the startup options.
         if version_num >= 170_000 {
-            catalog.execute("switch transaction_timeout off", "SET transaction_timeout = 0").await?;
+            catalog
+                .execute("switch transaction_timeout off", "SET transaction_timeout = 0")
+                .await?;
         }
         Ok(catalog)
     }

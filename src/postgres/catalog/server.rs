@@ -85,7 +85,8 @@ impl Catalog {
         const DOING: &str = "read facts about the server";
         let settings = Settings::read(&self.query(DOING, SETTINGS, &[]).await?)?;
         let rows = self.query(DOING, FACTS, &[]).await?;
-        let row = rows.first().ok_or_else(|| Error::protocol("the role that is connected is gone"))?;
+        let row =
+            rows.first().ok_or_else(|| Error::protocol("the role that is connected is gone"))?;
         let count = |column| row.get::<i64>(column).map(|n| u32::try_from(n).unwrap_or(u32::MAX));
         Ok(Server {
             version_num: self.version_num(),

@@ -159,8 +159,7 @@ impl Catalog {
     ///
     /// The connection or the query fails.
     pub async fn privileges(&self, table: u32) -> Result<Option<Privileges>, Error> {
-        let rows =
-            self.query("read privileges", PRIVILEGES, &[(&table, Type::OID)]).await?;
+        let rows = self.query("read privileges", PRIVILEGES, &[(&table, Type::OID)]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
         Ok(Some(Privileges {
             schema_usage: row.get("schema_usage")?,
@@ -190,8 +189,7 @@ impl Catalog {
             return Ok(None);
         };
         let number = |column: usize| row.get(column).and_then(Option::as_deref).and_then(parse);
-        Ok(number(0)
-            .map(|total_bytes| TableSize { rows_estimate: number(1), total_bytes }))
+        Ok(number(0).map(|total_bytes| TableSize { rows_estimate: number(1), total_bytes }))
     }
 
     /// Counts the rows of a table by reading all of it; `None` when that takes longer than `limit`.

@@ -98,8 +98,7 @@ impl Catalog {
         longer_than: Duration,
     ) -> Result<Vec<LongTransaction>, Error> {
         let seconds = longer_than.as_secs_f64();
-        let rows =
-            self.query("read open transactions", LONG, &[(&seconds, Type::FLOAT8)]).await?;
+        let rows = self.query("read open transactions", LONG, &[(&seconds, Type::FLOAT8)]).await?;
         rows.iter()
             .map(|row| {
                 Ok(LongTransaction {
