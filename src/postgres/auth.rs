@@ -51,6 +51,13 @@ impl<'a> Request<'a> {
         })
     }
 
+    fn out_of_order(&self) -> Error {
+        Error::protocol(format!(
+            "the authentication method {} in the middle of another",
+            self.name()
+        ))
+    }
+
     /// What the method is called in `pg_hba.conf`.
     fn name(&self) -> String {
         match self {
@@ -58,7 +65,7 @@ impl<'a> Request<'a> {
             Self::CleartextPassword => "password".to_owned(),
             Self::Md5Password(_) => "md5".to_owned(),
             Self::Sasl(mechanisms) => format!("SASL ({})", mechanisms.join(", ")),
-            Self::SaslContinue(_) | Self::SaslFinal(_) => "SASL out of order".to_owned(),
+            Self::SaslContinue(_) | Self::SaslFinal(_) => "SASL (continued)".to_owned(),
             Self::Other(2) => "krb5".to_owned(),
             Self::Other(7 | 8) => "gss".to_owned(),
             Self::Other(9) => "sspi".to_owned(),
@@ -103,10 +110,8 @@ pub(super) async fn authenticate(
         }
     }
     connection.send(&message).await?;
-    match next_request(connection).await? {
-        Request::Ok => Ok(()),
-        other => Err(Error::protocol(format!("the method {} after another one", other.name()))),
-    }
+    let last = next_request(connection).await?;
+    if last == Request::Ok { Ok(()) } else { Err(last.out_of_order()) }
 }
 
 /// The exchange of SCRAM up to, and with, the server's proof. What comes after it may only be the
@@ -127,18 +132,17 @@ async fn scram(
         .map_err(unsendable)?;
     connection.send(&message).await?;
 
-    match next_request(connection).await? {
-        Request::SaslContinue(data) => scram.update(data).map_err(refused)?,
-        other => return Err(Error::protocol(format!("the method {} inside SCRAM", other.name()))),
-    }
+    let request = next_request(connection).await?;
+    let Request::SaslContinue(data) = request else { return Err(request.out_of_order()) };
+    scram.update(data).map_err(|error| refused(&error))?;
+
     message.clear();
     frontend::sasl_response(scram.message(), &mut message).map_err(unsendable)?;
     connection.send(&message).await?;
 
-    match next_request(connection).await? {
-        Request::SaslFinal(data) => scram.finish(data).map_err(refused),
-        other => Err(Error::protocol(format!("the method {} inside SCRAM", other.name()))),
-    }
+    let request = next_request(connection).await?;
+    let Request::SaslFinal(data) = request else { return Err(request.out_of_order()) };
+    scram.finish(data).map_err(|error| refused(&error))
 }
 
 /// The mechanism, and what is said in it about channel binding.
@@ -207,14 +211,22 @@ fn unbound() -> Error {
 
 /// The server's part in SCRAM was wrong. The text speaks of nonces and counts, never of the
 /// password.
-fn refused(error: std::io::Error) -> Error {
+fn refused(error: &std::io::Error) -> Error {
     Error::authentication(format!("the server failed to authenticate itself by SCRAM: {error}"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
+
     use proptest::prelude::*;
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+    use crate::postgres::error::ErrorKind;
+    use crate::postgres::options::TargetSessionAttrs;
+    use crate::postgres::stream::Stream;
+    use crate::secret::Secret;
 
     fn offer(names: &[&str]) -> Vec<String> {
         names.iter().map(|&name| name.to_owned()).collect()
@@ -259,6 +271,54 @@ mod tests {
         check(&[PLAIN], ChannelBinding::Require, hash, None);
         check(&["OAUTHBEARER"], ChannelBinding::Prefer, hash, None);
         check(&[], ChannelBinding::Prefer, hash, None);
+    }
+
+    /// What becomes of an authentication whose server sends these messages, whatever it is told.
+    async fn told(messages: &'static [u8], channel_binding: ChannelBinding) -> Result<(), Error> {
+        let (client, mut server) = tokio::net::UnixStream::pair().unwrap();
+        server.write_all(messages).await.unwrap();
+        let mut connection = Connection::new(Stream::Unix(client));
+        let options = ConnectOptions {
+            hosts: Vec::new(),
+            database: "d".to_owned(),
+            user: "u".to_owned(),
+            password: Some(Secret::new("pencil")),
+            sslmode: None,
+            sslrootcert: None,
+            sslcert: None,
+            sslkey: None,
+            channel_binding,
+            connect_timeout: Duration::from_secs(1),
+            target_session_attrs: TargetSessionAttrs::Any,
+            application_name: "walpost/test".to_owned(),
+            wal_sender_timeout: Duration::from_secs(1),
+        };
+        authenticate(&mut connection, &options).await
+    }
+
+    const SCRAM: &[u8] = b"R\0\0\0\x17\0\0\0\x0ASCRAM-SHA-256\0\0";
+    const TRUST: &[u8] = b"R\0\0\0\x08\0\0\0\0";
+
+    #[tokio::test]
+    async fn a_server_that_skips_its_proof_is_refused() {
+        const SKIPS_ALL: &[u8] = b"R\0\0\0\x17\0\0\0\x0ASCRAM-SHA-256\0\0R\0\0\0\x08\0\0\0\0";
+        let error = told(SKIPS_ALL, ChannelBinding::Prefer).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Protocol);
+        // A first message whose nonce does not continue ours.
+        const FORGED: &[u8] = b"R\0\0\0\x17\0\0\0\x0ASCRAM-SHA-256\0\0\
+            R\0\0\0\x1B\0\0\0\x0Br=x,s=QSXCR+Q6,i=4096";
+        let error = told(FORGED, ChannelBinding::Prefer).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Authentication);
+        assert!(!error.to_string().contains("pencil"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_required_binding_is_not_given_up() {
+        assert!(told(TRUST, ChannelBinding::Prefer).await.is_ok());
+        for downgraded in [TRUST, SCRAM, b"R\0\0\0\x08\0\0\0\x03"] {
+            let error = told(downgraded, ChannelBinding::Require).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Authentication);
+        }
     }
 
     proptest! {

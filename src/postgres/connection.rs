@@ -20,6 +20,9 @@ use super::stream::Stream;
 /// need seconds; one that needs a minute is as good as gone.
 pub(super) const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// The limit for a farewell, which is a courtesy: closing without one is safe.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// What a session is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
@@ -320,14 +323,27 @@ impl Connection {
     pub(super) async fn terminate(mut self) {
         let mut message = BytesMut::new();
         frontend::terminate(&mut message);
-        if self.send(&message).await.is_ok() {
-            drop(self.stream.shutdown().await);
-        }
+        let farewell = async {
+            if self.send(&message).await.is_ok() {
+                drop(self.stream.shutdown().await);
+            }
+        };
+        drop(tokio::time::timeout(FAREWELL_TIMEOUT, farewell).await);
     }
 
-    /// The socket and the bytes read from it beyond what has been used, for another owner.
-    pub(super) fn into_stream(self) -> Stream {
-        self.stream
+    /// After an error that leaves the session alive: reads up to `ReadyForQuery` and says goodbye.
+    /// To close while the server still writes would leave a complaint in its log each time.
+    pub(super) async fn leave(mut self) {
+        let ready = async {
+            while !matches!(self.next_frame().await, Err(_) | Ok(Frame { tag: b'Z', .. })) {}
+        };
+        drop(tokio::time::timeout(FAREWELL_TIMEOUT, ready).await);
+        self.terminate().await;
+    }
+
+    /// The socket, and the bytes that have been read from it and not used, for another owner.
+    pub(super) fn into_parts(self) -> (Stream, Vec<u8>) {
+        (self.stream, self.input.unread().to_vec())
     }
 }
 

@@ -55,7 +55,8 @@ impl FrameBuffer {
         self.end - self.start
     }
 
-    fn unread(&self) -> &[u8] {
+    /// The bytes themselves.
+    pub(super) fn unread(&self) -> &[u8] {
         self.bytes.get(self.start..self.end).unwrap_or_default()
     }
 
@@ -114,9 +115,8 @@ impl FrameBuffer {
     /// Room for the next read, never empty.
     ///
     /// The buffer grows to at most twice what has arrived, whatever length a frame claims, and goes
-    /// back to its usual size once the bytes that made it grow are consumed. Bytes are moved only
-    /// when at least as many have been consumed since they were last moved, so the cost per byte
-    /// is constant.
+    /// back to its usual size once the bytes that made it grow are consumed. Bytes are moved to
+    /// the front only when the room behind them is used up.
     pub(super) fn room(&mut self) -> &mut [u8] {
         let pending = self.len();
         let usual = 2 * self.chunk;

@@ -202,12 +202,12 @@ impl ReplicationConnection {
                 other => Err(unexpected(other, "in answer to START_REPLICATION")),
             }
         };
-        let doing = || format!("start replication from slot {slot:?}");
-        match tokio::time::timeout(COMMAND_TIMEOUT, began).await {
-            Ok(result) => result.map_err(|error| error.doing(doing()))?,
-            Err(_) => {
-                return Err(Error::timeout("start replication", COMMAND_TIMEOUT).doing(doing()));
-            }
+        let result = tokio::time::timeout(COMMAND_TIMEOUT, began)
+            .await
+            .unwrap_or_else(|_| Err(Error::timeout("no answer", COMMAND_TIMEOUT)));
+        if let Err(error) = result {
+            self.connection.leave().await;
+            return Err(error.doing(format!("start replication from slot {slot:?}")));
         }
         Ok(ReplicationStream::new(self.connection))
     }

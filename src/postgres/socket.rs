@@ -89,7 +89,7 @@ async fn open_tcp(name: &str, port: u16, deadline: Instant) -> Result<TcpStream,
             Ok(Ok(socket)) => return Ok(socket),
             Ok(Err(error)) => last = error,
             Err(_) => {
-                last = io::Error::new(io::ErrorKind::TimedOut, format!("no answer from {address}"))
+                last = io::Error::new(io::ErrorKind::TimedOut, format!("no answer from {address}"));
             }
         }
     }

@@ -110,6 +110,10 @@ pub(super) async fn handshake(
 }
 
 /// Why a handshake failed, and what to do, for a person.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the enums are rustls' own and open; what is not named here is printed as it is"
+)]
 pub(super) fn reason(error: &rustls::Error) -> String {
     use CertificateError as Certificate;
     match error {
@@ -130,6 +134,12 @@ pub(super) fn reason(error: &rustls::Error) -> String {
                 format!(
                     "the server's certificate is not valid yet ({certificate}); check the clocks"
                 )
+            }
+            // webpki has a kind for this, rustls has not.
+            other if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+                "the server's certificate is its own authority; to trust it, name a copy of it \
+                 in sslrootcert"
+                    .to_owned()
             }
             other => format!("the server's certificate is not acceptable: {other}"),
         },
@@ -155,6 +165,7 @@ pub(super) fn reason(error: &rustls::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::postgres::error::ErrorKind;
     use std::path::PathBuf;
 
     #[track_caller]
@@ -177,6 +188,33 @@ mod tests {
         check(SslMode::VerifyCa, None, None);
         check(SslMode::VerifyCa, system(), None);
         check(SslMode::Require, system(), None);
+    }
+
+    /// What a client makes of a server's answer to its request for TLS.
+    async fn answered(answer: &'static [u8]) -> Result<Offer, Error> {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut server, _) = listener.accept().await.unwrap();
+        server.write_all(answer).await.unwrap();
+        server.shutdown().await.unwrap();
+        request(&mut client).await
+    }
+
+    #[tokio::test]
+    async fn bytes_before_the_handshake_are_refused() {
+        assert_eq!(answered(b"S").await.unwrap(), Offer::Tls);
+        assert_eq!(answered(b"N").await.unwrap(), Offer::Refused);
+        for stuffed in [&b"SC"[..], b"NR\0\0\0\x08\0\0\0\0"] {
+            assert_eq!(answered(stuffed).await.unwrap_err().kind(), ErrorKind::Protocol);
+        }
+        assert_eq!(answered(b"").await.unwrap_err().kind(), ErrorKind::Closed);
+    }
+
+    #[tokio::test]
+    async fn an_error_message_before_the_handshake_is_not_shown() {
+        let error = answered(b"E\0\0\0\x10SFATAL\0Mlies\0\0").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Protocol);
+        assert!(!error.to_string().contains("lies"), "{error}");
     }
 
     #[test]

@@ -215,3 +215,174 @@ impl ReplicationStream {
         self.connection.stream.peer_certificate().and_then(|peer| peer.not_after)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixStream;
+
+    use super::*;
+    use crate::lsn::Lsn;
+    use crate::postgres::error::ErrorKind;
+    use crate::postgres::stream::Stream;
+
+    /// A message of the server.
+    fn frame(tag: u8, body: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
+        [&[tag], &length[..], body].concat()
+    }
+
+    fn keepalive_frame() -> Vec<u8> {
+        frame(b'd', b"k\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\0\x01")
+    }
+
+    fn notice() -> Vec<u8> {
+        frame(b'N', b"SWARNING\0C01000\0Mm\0\0")
+    }
+
+    fn invalidated() -> Vec<u8> {
+        frame(b'E', b"SERROR\0VERROR\0C55000\0Mx\0\0")
+    }
+
+    fn copy_done() -> Vec<u8> {
+        frame(b'c', b"")
+    }
+
+    fn complete() -> Vec<u8> {
+        frame(b'C', b"COPY 0\0")
+    }
+
+    fn stream() -> (ReplicationStream, UnixStream) {
+        let (client, server) = UnixStream::pair().unwrap();
+        (ReplicationStream::new(Connection::new(Stream::Unix(client))), server)
+    }
+
+    fn keepalive(stream: &ReplicationStream) -> Option<(bool, FrameLength)> {
+        match stream.peek().unwrap()? {
+            (ReplicationMessage::Keepalive { wal_end, reply_requested, .. }, length) => {
+                assert_eq!(wal_end, Lsn::new(7));
+                Some((reply_requested, length))
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_message_is_seen_until_it_is_consumed() {
+        let (mut stream, mut server) = stream();
+        for byte in keepalive_frame() {
+            assert_eq!(keepalive(&stream), None);
+            server.write_all(&[byte]).await.unwrap();
+            assert_eq!(stream.fill().await.unwrap(), 1);
+        }
+        let (reply_requested, length) = keepalive(&stream).unwrap();
+        assert!(reply_requested);
+        assert_eq!(stream.buffered(), keepalive_frame().len());
+        stream.consume(length);
+        assert_eq!((keepalive(&stream), stream.buffered()), (None, 0));
+    }
+
+    #[tokio::test]
+    async fn notices_and_parameters_are_no_messages() {
+        let (mut stream, mut server) = stream();
+        let parameter = frame(b'S', b"a\0b\0");
+        let all = [notice(), parameter, keepalive_frame(), notice(), keepalive_frame()];
+        server.write_all(&all.concat()).await.unwrap();
+        stream.fill().await.unwrap();
+        for _ in 0..2 {
+            let (_, length) = keepalive(&stream).unwrap();
+            stream.consume(length);
+        }
+        assert_eq!(stream.buffered(), 0);
+        // Without a message behind them they do not pile up.
+        for _ in 0..3 {
+            server.write_all(&notice()).await.unwrap();
+            stream.fill().await.unwrap();
+            assert_eq!((keepalive(&stream), stream.buffered()), (None, notice().len()));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_error_in_the_middle_keeps_its_sqlstate() {
+        let (mut stream, mut server) = stream();
+        server.write_all(&invalidated()).await.unwrap();
+        stream.fill().await.unwrap();
+        assert_eq!(stream.peek().unwrap_err().sqlstate(), Some("55000"));
+    }
+
+    #[tokio::test]
+    async fn the_end_of_the_connection_is_an_error_of_its_own() {
+        let (mut stream, server) = stream();
+        drop(server);
+        assert_eq!(stream.fill().await.unwrap_err().kind(), ErrorKind::Closed);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_takes_nothing_gets_whole_updates_and_the_last_one() {
+        let (mut stream, mut server) = stream();
+        // The socket fills up; then updates wait, and the later takes the place of the earlier.
+        let mut sent = 0;
+        let update = |flush| StatusUpdate { flush: Lsn::new(flush), ..StatusUpdate::default() };
+        let now = Duration::from_millis(1);
+        while tokio::time::timeout(now, stream.send_status(update(sent))).await.is_ok() {
+            sent += 1;
+        }
+        for more in 1..=100 {
+            let waiting = tokio::time::timeout(now, stream.send_status(update(sent + more))).await;
+            assert!(waiting.is_err());
+        }
+        let mut got = Vec::new();
+        let sending = async {
+            stream.send_status(update(9_999_999)).await.unwrap();
+            drop(stream);
+        };
+        let (reading, ()) = tokio::join!(server.read_to_end(&mut got), sending);
+        assert_eq!(reading.unwrap() % STATUS_FRAME, 0);
+        let flushed: Vec<u64> = got
+            .chunks(STATUS_FRAME)
+            .map(|frame| {
+                assert_eq!(&frame[..6], b"d\0\0\0\x26r");
+                u64::from_be_bytes(frame[14..22].try_into().unwrap())
+            })
+            .collect();
+        assert!(flushed.is_sorted(), "{flushed:?}");
+        assert_eq!(flushed.last(), Some(&9_999_999));
+        assert!(u64::try_from(flushed.len()).unwrap() <= sent + 2, "{} of {sent}", flushed.len());
+    }
+
+    /// What becomes of a shutdown whose server answers so.
+    async fn shut_down(answer: &[Vec<u8>], goes_away: bool) -> (Result<(), Error>, Vec<u8>) {
+        let (stream, mut server) = stream();
+        server.write_all(&answer.concat()).await.unwrap();
+        if goes_away {
+            server.shutdown().await.unwrap();
+        }
+        let last = StatusUpdate { flush: Lsn::new(3), ..StatusUpdate::default() };
+        let result = stream.shutdown(last, Duration::from_millis(200)).await;
+        let mut heard = Vec::new();
+        server.read_to_end(&mut heard).await.unwrap();
+        (result, heard)
+    }
+
+    #[tokio::test]
+    async fn a_shutdown_says_its_last_status_and_waits_for_the_servers_end() {
+        let (result, heard) = shut_down(
+            &[keepalive_frame(), notice(), copy_done(), complete(), frame(b'Z', b"I")],
+            false,
+        )
+        .await;
+        result.unwrap();
+        let (status, rest) = heard.split_at(STATUS_FRAME);
+        assert_eq!(status[21], 3);
+        assert_eq!(rest, b"c\0\0\0\x04X\0\0\0\x04");
+    }
+
+    #[tokio::test]
+    async fn a_shutdown_whose_end_is_not_seen_is_an_error() {
+        let kind = |(result, _): (Result<(), Error>, Vec<u8>)| result.map_err(|error| error.kind());
+        assert_eq!(kind(shut_down(&[copy_done(), complete()], true).await), Ok(()));
+        assert_eq!(kind(shut_down(&[keepalive_frame()], true).await), Err(ErrorKind::Closed));
+        assert_eq!(kind(shut_down(&[keepalive_frame()], false).await), Err(ErrorKind::Timeout));
+        assert_eq!(kind(shut_down(&[invalidated()], false).await), Err(ErrorKind::Server));
+    }
+}
