@@ -69,7 +69,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- fail (printf "config.%s: the chart sets this variable itself; use database, kafka or nothing" $name) -}}
 {{- end -}}
 {{- end -}}
-{{- $least := add (include "walpost.shutdownSeconds" . | atoi) 5 -}}
+{{- $least := add (include "walpost.shutdownSeconds" . | trim | atoi) 5 -}}
 {{- if lt (int .Values.terminationGracePeriodSeconds) (int $least) -}}
 {{- fail (printf "terminationGracePeriodSeconds is %d, at least %d is needed: WALPOST_SHUTDOWN_TIMEOUT and five seconds, or Kubernetes kills walpost while it drains" (int .Values.terminationGracePeriodSeconds) (int $least)) -}}
 {{- end -}}
