@@ -14,11 +14,12 @@ die() {
 }
 
 # as_server COMMAND…: runs it as `nobody` when we are root, because Postgres refuses to run as root.
-# The one capability lets it reach a checkout below a folder that only root may enter (/root, mktemp).
+# The one capability lets it reach a checkout below a folder that only root may enter (/root, mktemp);
+# the bit makes access(2), by which initdb looks for postgres, honour it (capabilities(7)).
 as_server() {
     if [ "$(id -u)" -eq 0 ]; then
         setpriv --reuid nobody --regid nogroup --clear-groups \
-            --inh-caps +dac_override --ambient-caps +dac_override -- "$@"
+            --inh-caps +dac_override --ambient-caps +dac_override --securebits +no_setuid_fixup -- "$@"
     else
         "$@"
     fi
