@@ -87,6 +87,19 @@ impl Catalog {
         }
     }
 
+    /// The number that the next transaction will get, with the epoch.
+    ///
+    /// # Errors
+    ///
+    /// The connection or the query fails.
+    pub async fn next_xid(&self) -> Result<u64, Error> {
+        let sql = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text AS next";
+        let rows = self.query("read the next transaction's number", sql, &[]).await?;
+        let next = rows.first().map_or(Ok(None), |row| row.optional_text("next"))?;
+        next.and_then(|next| next.parse().ok())
+            .ok_or_else(|| Error::protocol("no number of the next transaction"))
+    }
+
     /// Transactions that have been open or prepared for `longer_than` or more, the oldest first,
     /// at most 100.
     ///
