@@ -188,7 +188,8 @@ impl Rows {
 
     fn insert(&mut self, relation_oid: u32, tuple: Tuple<'_>) -> Result<Taken, Failure> {
         let (position, covered) = self.ledger.place().map_err(|violation| broken(&violation))?;
-        let Some(watched) = self.relations.get(&relation_oid) else {
+        let Self { relations, scratch, encoder, producer, ledger, teller, .. } = self;
+        let Some(watched) = relations.get(&relation_oid) else {
             return Err(Failure::again(
                 "postgres_protocol",
                 format!("a row came for relation {relation_oid} that was not announced"),
@@ -196,25 +197,24 @@ impl Rows {
         };
         let Watched::Outbox(mapping) = watched else { return Ok(Taken::Done) };
         if covered {
-            self.ledger.passed_over();
-            self.teller.duplicate_suppressed();
+            ledger.passed_over();
+            teller.duplicate_suppressed();
             return Ok(Taken::Done);
         }
-        let row = mapping.row(&mut self.scratch, tuple).map_err(|error| {
+        let row = mapping.row(scratch, tuple).map_err(|error| {
             Failure::again("postgres_protocol", format!("row {position} cannot be read: {error}"))
         })?;
         let encoded = match self.refused.get(&position) {
             Some(said) => Err(BadRow::new("payload", Reason::RefusedByBroker, said)),
-            None => self.encoder.encode(mapping, &row, self.commit_time),
+            None => encoder.encode(mapping, &row, self.commit_time),
         };
         let bad = match encoded {
-            Ok(event) => match self.producer.topic(event.topic) {
+            Ok(event) => match producer.topic(event.topic) {
                 Some(topic) => {
-                    let sent = send(&self.producer, topic, &event, self.ledger.tag());
-                    return match sent {
+                    return match send(producer, topic, &event, ledger.tag()) {
                         Ok(bytes) => {
-                            self.ledger.enqueued(bytes + EVENT_OVERHEAD);
-                            self.teller.event(event.topic, bytes);
+                            ledger.enqueued(bytes + EVENT_OVERHEAD);
+                            teller.event(event.topic, bytes);
                             Ok(Taken::Done)
                         }
                         Err(error) => refused_by_client(&error, event.topic),
@@ -229,57 +229,79 @@ impl Rows {
             },
             Err(bad) => bad,
         };
+        self.bad_row(relation_oid, tuple, position, &bad)
+    }
+
+    /// Does with a bad row what the policy says. The row is laid out once more, so that the good
+    /// rows' way needs not keep it.
+    fn bad_row(
+        &mut self,
+        relation_oid: u32,
+        tuple: Tuple<'_>,
+        position: Position,
+        bad: &BadRow,
+    ) -> Result<Taken, Failure> {
+        let reason = bad.reason.word();
         match self.settings.on_bad_row {
             OnBadRow::Skip => {
-                tracing::warn!(%position, reason = bad.reason.word(), attribute = %bad.attribute, "a bad row is skipped: {}", bad.message);
-                self.teller.bad_row(bad.reason.word());
+                tracing::warn!(%position, reason, attribute = %bad.attribute, "a bad row is skipped: {}", bad.message);
+                self.teller.bad_row(reason);
                 self.ledger.passed_over();
                 Ok(Taken::Done)
             }
             OnBadRow::Halt => Ok(Taken::Held(Failure::halt(
                 HaltCode::BadRow,
-                format!(
-                    "row {position} of {} is bad: {} ({}): {}",
-                    mapping.table(),
-                    bad.attribute,
-                    bad.reason.word(),
-                    bad.message
-                ),
-                "set WALPOST_ON_BAD_ROW to dlq or skip and start walpost again, or repair what the message names; nothing was skipped",
+                format!("row {position} is bad ({reason}): {}", bad.message),
+                "set WALPOST_ON_BAD_ROW to dlq or skip and start walpost again, or put right what the message names; nothing was skipped",
             ))),
-            OnBadRow::DeadLetter => {
-                let Some(topic) = self.producer.topic(&self.settings.dlq_topic) else {
-                    if is_unknown(&mut self.unknown_topics, &self.settings.dlq_topic) {
-                        return Ok(Taken::Held(Failure::halt(
-                            HaltCode::DeadLetterFailed,
-                            format!(
-                                "the dead letter of row {position} has nowhere to go: topic {} does not exist",
-                                self.settings.dlq_topic
-                            ),
-                            "create the topic, with unlimited retention; walpost tries again by itself",
-                        )));
-                    }
-                    return Ok(Taken::NeedsTopic(self.settings.dlq_topic.clone()));
-                };
-                let context = DeadLetterContext {
-                    topic: &self.settings.dlq_topic,
-                    connector: &self.settings.connector,
-                    position,
-                    commit_time: self.commit_time,
-                    now_unix_micros: now_unix_micros(),
-                };
-                let letter = self.encoder.dead_letter(mapping, &row, &bad, &context);
-                match send(&self.producer, topic, &letter, self.ledger.tag()) {
-                    Ok(bytes) => {
-                        self.ledger.enqueued(bytes + EVENT_OVERHEAD);
-                        tracing::warn!(%position, reason = bad.reason.word(), attribute = %bad.attribute, "a bad row goes to the dead letters: {}", bad.message);
-                        self.teller.bad_row(bad.reason.word());
-                        self.teller.dead_letter(bad.reason.word());
-                        Ok(Taken::Done)
-                    }
-                    Err(error) => refused_by_client(&error, &self.settings.dlq_topic),
-                }
+            OnBadRow::DeadLetter => self.dead_letter(relation_oid, tuple, position, bad),
+        }
+    }
+
+    fn dead_letter(
+        &mut self,
+        relation_oid: u32,
+        tuple: Tuple<'_>,
+        position: Position,
+        bad: &BadRow,
+    ) -> Result<Taken, Failure> {
+        let dlq = &self.settings.dlq_topic;
+        let Some(topic) = self.producer.topic(dlq) else {
+            if is_unknown(&mut self.unknown_topics, dlq) {
+                return Ok(Taken::Held(Failure::halt(
+                    HaltCode::DeadLetterFailed,
+                    format!(
+                        "the dead letter of row {position} has nowhere to go: topic {dlq} does not exist"
+                    ),
+                    "create the topic, with unlimited retention; walpost tries again by itself",
+                )));
             }
+            return Ok(Taken::NeedsTopic(dlq.clone()));
+        };
+        let Some(Watched::Outbox(mapping)) = self.relations.get(&relation_oid) else {
+            return Ok(Taken::Done);
+        };
+        let row = mapping.row(&mut self.scratch, tuple).map_err(|error| {
+            Failure::again("postgres_protocol", format!("row {position} cannot be read: {error}"))
+        })?;
+        let context = DeadLetterContext {
+            topic: dlq,
+            connector: &self.settings.connector,
+            position,
+            commit_time: self.commit_time,
+            now_unix_micros: now_unix_micros(),
+        };
+        let letter = self.encoder.dead_letter(mapping, &row, bad, &context);
+        match send(&self.producer, topic, &letter, self.ledger.tag()) {
+            Ok(bytes) => {
+                let reason = bad.reason.word();
+                self.ledger.enqueued(bytes + EVENT_OVERHEAD);
+                tracing::warn!(%position, reason, attribute = %bad.attribute, "a bad row goes to the dead letters: {}", bad.message);
+                self.teller.bad_row(reason);
+                self.teller.dead_letter(reason);
+                Ok(Taken::Done)
+            }
+            Err(error) => refused_by_client(&error, dlq),
         }
     }
 
