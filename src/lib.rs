@@ -10,3 +10,4 @@ pub mod outbox;
 pub mod pgoutput;
 pub mod postgres;
 pub mod secret;
+pub mod status;
