@@ -37,10 +37,10 @@ pub fn check_topic_template(template: &Template) -> Result<(), String> {
             Part::Role(_) | Part::Column(_) => whole = None,
         }
     }
-    if let Some(Part::Literal(first)) = template.parts.first() {
-        if first.starts_with("__") {
-            return Err("topic template begins with __, as Kafka's own topics do".to_owned());
-        }
+    if let Some(Part::Literal(first)) = template.parts.first()
+        && first.starts_with("__")
+    {
+        return Err("topic template begins with __, as Kafka's own topics do".to_owned());
     }
     whole
         .map_or(Ok(()), |name| check_topic(&name, &[]).map_err(|(_, what)| format!("topic {what}")))

@@ -175,10 +175,8 @@ impl<'a> RowContext<'a> {
         if let Some(text) = self.filled(role) {
             return attribute::text(name, text).map(Some);
         }
-        let span_context = match role {
-            Role::TraceParent | Role::TraceState => self.mapping.span_context(),
-            _ => None,
-        };
+        let is_trace = matches!(role, Role::TraceParent | Role::TraceState);
+        let span_context = if is_trace { self.mapping.span_context() } else { None };
         let Some(printed) = span_context.and_then(|field| self.row.text(field)) else {
             return Ok(None);
         };
