@@ -261,4 +261,4 @@ fn message<'a>(reader: &mut Reader<'a>) -> Result<Message<'a>, Malformed> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -98,7 +98,7 @@ fn json_is_told_from_what_is_none() {
 fn depth_has_no_limit_but_the_text() {
     let deep = "[".repeat(100_000) + &"]".repeat(100_000);
     assert!(is_json(&deep));
-    assert!(!is_json(&deep[1..]));
+    assert!(!is_json(deep.get(1..).expect("ASCII")));
     let objects = "{\"a\":".repeat(10_000) + "1" + &"}".repeat(10_000);
     assert!(is_json(&objects));
 }

@@ -205,21 +205,21 @@ fn debeziums_trace_is_taken_apart() {
 #[test]
 fn options_that_no_row_could_satisfy_are_refused() {
     #[track_caller]
-    fn check_refused(case: Case, variable: &str) {
+    fn check_refused(case: &Case, variable: &str) {
         let refused = Encoder::new(&case.options).expect_err(variable);
         assert_eq!(refused.variable, variable);
         let mut text = String::new();
         write!(text, "{refused}").expect("a string");
         assert!(text.starts_with(variable), "{text}");
     }
-    check_refused(order().set(|o| o.source = Some("a b".into())), "WALPOST_CE_SOURCE");
+    check_refused(&order().set(|o| o.source = Some("a b".into())), "WALPOST_CE_SOURCE");
     check_refused(
-        order().set(|o| o.datacontenttype = Some("json".into())),
+        &order().set(|o| o.datacontenttype = Some("json".into())),
         "WALPOST_CE_DATACONTENTTYPE",
     );
-    check_refused(order().set(|o| o.time_zone = "Mars".into()), "WALPOST_TIME_ZONE");
+    check_refused(&order().set(|o| o.time_zone = "Mars".into()), "WALPOST_TIME_ZONE");
     for extensions in [&["Region"][..], &["id"], &["data"], &["a", "a"]] {
         let extensions = extensions.iter().map(|name| ((*name).into(), "c".into())).collect();
-        check_refused(order().set(|o| o.extensions = extensions), "WALPOST_CE_EXTENSIONS");
+        check_refused(&order().set(|o| o.extensions = extensions), "WALPOST_CE_EXTENSIONS");
     }
 }

@@ -1,8 +1,13 @@
 //! Binary mode: the whole record, and payloads that nobody touches.
 
 use super::fixture::*;
+use crate::cloudevent::Encoder;
 use crate::cloudevent::Reason;
 use crate::cloudevent::options::NullPayload;
+use crate::outbox::column::TypeNames;
+use crate::outbox::{Mapping, RowScratch};
+use crate::pgoutput::timestamp::PgTimestamp;
+use crate::pgoutput::{self, LogicalMessage};
 
 #[test]
 fn a_row_becomes_headers_and_its_payload() {
@@ -215,4 +220,47 @@ fn an_event_over_the_limit_is_too_large() {
         let large = mode.with("payload", BYTEA, format!("\\x{}", "00".repeat(1_000_001)));
         assert_eq!(large.bad().reason, Reason::TooLarge);
     }
+}
+
+#[test]
+fn what_a_real_server_sends_becomes_events() {
+    let recorded = pgoutput::tests::recorded();
+    let options = options();
+    let mut encoder = Encoder::new(&options).expect("an encoder");
+    let (mut types, mut mapping, mut scratch) = (TypeNames::new(), None, RowScratch::new());
+    let mut results = Vec::new();
+    for message in recorded.iter().take(7) {
+        match pgoutput::decode(message).expect("recorded") {
+            LogicalMessage::Type(message) => types.learn(&message),
+            LogicalMessage::Relation(relation) => {
+                mapping = Some(Mapping::new(&relation, &types, &options).expect("an outbox"));
+            }
+            LogicalMessage::Insert { tuple, .. } => {
+                let mapping = mapping.as_ref().expect("a relation before its rows");
+                let row = mapping.row(&mut scratch, tuple).expect("a row");
+                results.push(encoder.encode(mapping, &row, PgTimestamp::new(0)).map(Record::of));
+            }
+            _ => {}
+        }
+    }
+    let first = results.remove(0).expect("a good row");
+    assert_eq!(first.topic, "outbox.event.order");
+    assert_eq!(first.key.as_deref(), Some(&[0x00, 0xFF][..]));
+    assert_eq!(first.text(), "{\"id\": 9007199254740993, \"total\": 12.30}");
+    assert_eq!(
+        first.header_lines(),
+        [
+            "ce_specversion: 1.0",
+            "ce_id: 6e8bc430-9c3a-11d9-9669-0800200c9a66",
+            "ce_source: /shop/public/outbox",
+            "ce_type: OrderCreated",
+            "ce_subject: ö 42",
+            "ce_time: 2024-05-01T10:00:00.123456Z",
+            "ce_partitionkey: 00ff",
+            "content-type: application/json",
+            "a: b",
+        ]
+    );
+    let second = results.remove(0).expect_err("a time without a form");
+    assert_eq!((second.attribute.as_ref(), second.reason), ("time", Reason::NotRepresentable));
 }

@@ -46,7 +46,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    fn of(event: Event<'_>) -> Self {
+    pub(super) fn of(event: Event<'_>) -> Self {
         let headers: Vec<_> =
             event.headers.iter().map(|(name, value)| (name.into(), value.into())).collect();
         let size = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
