@@ -1,10 +1,10 @@
 //! Goal: an event costs no allocation once the buffers have grown.
 //! Method: an allocator that counts, and a thousand events of several kinds after a few to warm
-//! up. A binary of its own, because the allocator counts all threads of its process.
+//! up. A binary of its own, because a process has one allocator.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use walpost::cloudevent::Encoder;
 use walpost::cloudevent::options::{EventOptions, Mode, NullPayload, TimeUnit};
@@ -16,19 +16,31 @@ use walpost::pgoutput::{self, LogicalMessage};
 
 struct Counting;
 
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    /// Allocations of this thread. Of this thread only: the test harness has one of its own, which
+    /// allocates when it likes. Constant and without a destructor, so that it needs no memory.
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+fn allocations() -> usize {
+    ALLOCATIONS.with(Cell::get)
+}
+
+fn count() {
+    ALLOCATIONS.with(|allocations| allocations.set(allocations.get() + 1));
+}
 
 #[expect(unsafe_code, reason = "an allocator cannot be written without")]
 // SAFETY: every call goes to the system's allocator as it came.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        count();
         // SAFETY: the caller keeps the contract of `alloc`, which is the same.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        count();
         // SAFETY: as above.
         unsafe { System.realloc(pointer, layout, size) }
     }
@@ -107,7 +119,7 @@ fn encode(insert: &[u8], mapping: &Mapping, encoder: &mut Encoder, times: usize)
     for time in 0..times {
         // The first hundred make the buffers as large as they need to be.
         if time == 100 {
-            before = ALLOCATIONS.load(Ordering::Relaxed);
+            before = allocations();
         }
         let message = pgoutput::decode(insert).expect("a message");
         let LogicalMessage::Insert { tuple, .. } = message else { return usize::MAX };
@@ -116,12 +128,11 @@ fn encode(insert: &[u8], mapping: &Mapping, encoder: &mut Encoder, times: usize)
         assert_eq!(event.left_out_headers, 1);
         bytes += event.byte_size();
     }
-    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    let allocations = allocations() - before;
     assert!(bytes > 0);
     allocations
 }
 
-/// One test, so that no other thread allocates beside it.
 #[test]
 fn an_event_costs_no_allocation() {
     let nested = "{\"a\": [[[{\"b\": \"\\u00e9\"}]]], \"c\": 1.10}";

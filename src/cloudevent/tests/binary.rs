@@ -230,17 +230,15 @@ fn what_a_real_server_sends_becomes_events() {
     let (mut types, mut mapping, mut scratch) = (TypeNames::new(), None, RowScratch::new());
     let mut results = Vec::new();
     for message in recorded.iter().take(7) {
-        match pgoutput::decode(message).expect("recorded") {
-            LogicalMessage::Type(message) => types.learn(&message),
-            LogicalMessage::Relation(relation) => {
-                mapping = Some(Mapping::new(&relation, &types, &options).expect("an outbox"));
-            }
-            LogicalMessage::Insert { tuple, .. } => {
-                let mapping = mapping.as_ref().expect("a relation before its rows");
-                let row = mapping.row(&mut scratch, tuple).expect("a row");
-                results.push(encoder.encode(mapping, &row, PgTimestamp::new(0)).map(Record::of));
-            }
-            _ => {}
+        let message = pgoutput::decode(message).expect("recorded");
+        if let LogicalMessage::Type(message) = &message {
+            types.learn(message);
+        } else if let LogicalMessage::Relation(relation) = &message {
+            mapping = Some(Mapping::new(relation, &types, &options).expect("an outbox"));
+        } else if let LogicalMessage::Insert { tuple, .. } = message {
+            let mapping = mapping.as_ref().expect("a relation before its rows");
+            let row = mapping.row(&mut scratch, tuple).expect("a row");
+            results.push(encoder.encode(mapping, &row, PgTimestamp::new(0)).map(Record::of));
         }
     }
     let first = results.remove(0).expect("a good row");

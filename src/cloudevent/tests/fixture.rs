@@ -1,12 +1,12 @@
 //! A row from its columns to its record, through the bytes of the replication stream.
 
-use crate::cloudevent::options::{EventOptions, Mode, NullPayload, TimeUnit};
+use crate::cloudevent::options::{EventOptions, Mode};
 use crate::cloudevent::{BadRow, DeadLetterContext, Encoder, Event};
 use crate::lsn::{Lsn, Position};
 use crate::outbox::column::TypeNames;
 use crate::outbox::mapping::Mapping;
+pub(super) use crate::outbox::mapping::tests::options;
 use crate::outbox::row::RowScratch;
-use crate::outbox::template::Template;
 use crate::pgoutput::timestamp::PgTimestamp;
 use crate::pgoutput::{self, LogicalMessage};
 
@@ -79,25 +79,6 @@ impl Record {
 
     pub(super) fn text(&self) -> &str {
         std::str::from_utf8(self.value.as_ref().expect("a value")).expect("UTF-8")
-    }
-}
-
-pub(super) fn options() -> EventOptions {
-    EventOptions {
-        database: "shop".into(),
-        columns: std::collections::BTreeMap::new(),
-        topic: Template::parse("outbox.event.{aggregate_type}").expect("template"),
-        mode: Mode::Binary,
-        source: None,
-        type_template: Template::parse("{type}").expect("template"),
-        datacontenttype: None,
-        extensions: Vec::new(),
-        time_unit: TimeUnit::Milliseconds,
-        time_zone: "UTC".into(),
-        null_payload: NullPayload::Tombstone,
-        debezium_headers: false,
-        max_event: 1_000_000,
-        reserved_topics: vec!["walpost.dlq".into()],
     }
 }
 

@@ -3,7 +3,9 @@
 
 use super::*;
 use crate::cloudevent::options::{Mode, NullPayload, TimeUnit};
+use crate::outbox::template::Template;
 
+/// The defaults of all options, in a database called `shop`.
 pub(crate) fn options() -> EventOptions {
     EventOptions {
         database: "shop".into(),
