@@ -25,6 +25,7 @@
 //! - [`pgoutput`]: bytes → logical message. [`outbox`]: logical message → row, by roles.
 //! - [`route`]: topic and key. [`cloudevent`]: row → event, in binary and structured mode.
 //! - [`kafka`]: the ordered producer, the checkpoint topic, walpost's own topics.
+//! - [`check`]: what a start will find, and what mends it.
 //! - [`config`]: one table of all variables. [`cli`]: one file a command.
 //! - [`status`], [`metrics`], [`http`]: what the process says of itself.
 //! - [`error`]: what went wrong → again, or halt under a code. [`lsn`]: positions.
@@ -71,6 +72,8 @@ pub mod supervisor;
 pub mod error;
 
 pub mod config;
+
+pub mod check;
 
 pub mod status;
 
