@@ -26,6 +26,7 @@ use super::servers::{Database, Kafka, Settings};
 mod checkpoints;
 mod commits;
 mod deliveries;
+mod proof;
 mod workload;
 
 /// The aggregate types of the workload. Each has a topic of its own.

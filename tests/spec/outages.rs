@@ -165,7 +165,8 @@ fn a_frozen_walpost_is_replaced_and_publishes_nothing_newer_when_it_thaws() {
     second.kill();
     first.wait_for_state("streaming");
     flow(&mut deliveries, &mut first, 5_000);
-    drop(workload.stop());
+    let written = workload.stop();
+    assert_eq!(written.failures, 0);
     deliveries.finish(&database, PATIENCE * 2);
     first.terminate();
     assert_eq!(first.wait(), 0, "{}", first.log());

@@ -18,8 +18,11 @@ pub(super) struct Reader {
     consumer: BaseConsumer,
     topics: Vec<String>,
     /// The next offset of each partition that is read.
-    next: BTreeMap<(String, i32), i64>,
+    next: Ends,
 }
+
+/// An offset of each partition.
+pub(super) type Ends = BTreeMap<(String, i32), i64>;
 
 impl std::fmt::Debug for Reader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -48,7 +51,7 @@ impl Reader {
     #[track_caller]
     pub(super) fn read(&mut self, mut take: impl FnMut(usize, &BorrowedMessage<'_>)) {
         let ends = self.ends();
-        if ends.keys().any(|partition| !self.next.contains_key(partition)) {
+        if self.consumer.assignment().unwrap().count() < ends.len() {
             let mut list = TopicPartitionList::new();
             for (topic, partition) in ends.keys() {
                 let next = *self.next.entry((topic.clone(), *partition)).or_insert(0);
@@ -57,9 +60,7 @@ impl Reader {
             self.consumer.assign(&list).unwrap();
         }
         let deadline = Instant::now() + PATIENCE;
-        let unread = |next: &BTreeMap<(String, i32), i64>| {
-            ends.iter().any(|(partition, end)| next[partition] < *end)
-        };
+        let unread = |next: &Ends| ends.iter().any(|(partition, end)| next[partition] < *end);
         while unread(&self.next) {
             assert!(Instant::now() < deadline, "{:?} not read to {ends:?} in time", self.next);
             match self.consumer.poll(Duration::from_millis(100)) {
@@ -84,7 +85,7 @@ impl Reader {
     }
 
     /// A partition whose last offsets were compacted away never delivers them.
-    fn skip_gap(&mut self, ends: &BTreeMap<(String, i32), i64>) {
+    fn skip_gap(&mut self, ends: &Ends) {
         let positions = self.consumer.position().unwrap();
         for place in positions.elements() {
             let partition = (place.topic().to_owned(), place.partition());
@@ -97,7 +98,7 @@ impl Reader {
     }
 
     #[track_caller]
-    fn ends(&self) -> BTreeMap<(String, i32), i64> {
+    fn ends(&self) -> Ends {
         let mut ends = BTreeMap::new();
         for name in &self.topics {
             let metadata = self.consumer.fetch_metadata(Some(name), PATIENCE).unwrap();
@@ -194,18 +195,7 @@ impl Deliveries {
                 "row {number} of {key} came before row {} (period {period}, {record:?})",
                 state.next
             );
-            if last_period == *period && !(goes_back && *repeats == Repeats::WithinPeriods) {
-                assert_eq!(
-                    number,
-                    last_number + 1,
-                    "rows of {key} do not follow each other in period {period}: {record:?}"
-                );
-            }
             let first = number == state.next;
-            if first {
-                state.next += 1;
-            }
-            state.last = (*period, number);
             let before = rows.insert(id, (key.clone(), number));
             assert_eq!(
                 before.is_none(),
@@ -213,6 +203,17 @@ impl Deliveries {
                 "two rows are numbered {number} of {key}, or one id has two: {record:?}"
             );
             assert!(before.is_none_or(|before| before == (key, number)), "{record:?}");
+            if last_period == *period && !(goes_back && *repeats == Repeats::WithinPeriods) {
+                assert_eq!(
+                    number,
+                    last_number + 1,
+                    "rows of {key} do not follow each other in period {period}: {record:?}"
+                );
+            }
+            if first {
+                state.next += 1;
+            }
+            state.last = (*period, number);
             all.push(Delivery { id, first });
         });
     }
@@ -229,6 +230,17 @@ impl Deliveries {
     #[track_caller]
     pub(crate) fn end(&self) -> i64 {
         self.reader.end()
+    }
+
+    /// Where the partitions end.
+    #[track_caller]
+    pub(super) fn ends(&self) -> Ends {
+        self.reader.ends()
+    }
+
+    /// Leaves out what lies before these ends.
+    pub(super) fn begin_at(&mut self, ends: &Ends) {
+        self.reader.next.clone_from(ends);
     }
 
     /// Everything that was read: key by key in order, across partitions in any.

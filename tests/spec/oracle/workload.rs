@@ -101,11 +101,6 @@ impl Workload {
         Self { shared, writers }
     }
 
-    /// Rows committed so far.
-    pub(crate) fn rows(&self) -> u64 {
-        self.shared.committed.load(Ordering::Relaxed)
-    }
-
     /// Stops the writers after their present transactions.
     #[track_caller]
     pub(crate) fn stop(mut self) -> Written {
