@@ -196,13 +196,15 @@ impl Deliveries {
                 state.next
             );
             let first = number == state.next;
-            let before = rows.insert(id, (key.clone(), number));
+            let row = (key, number);
+            let before = rows.insert(id, row.clone());
             assert_eq!(
                 before.is_none(),
                 first,
                 "two rows are numbered {number} of {key}, or one id has two: {record:?}"
             );
-            assert!(before.is_none_or(|before| before == (key, number)), "{record:?}");
+            assert!(before.is_none_or(|before| before == row), "{record:?}");
+            let (key, number) = row;
             if last_period == *period && !(goes_back && *repeats == Repeats::WithinPeriods) {
                 assert_eq!(
                     number,
