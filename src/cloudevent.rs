@@ -1,3 +1,34 @@
-//! From an outbox row to a CloudEvent on Kafka: binary and structured mode, and the dead letter.
+//! From an outbox row to a `CloudEvent` on Kafka: binary and structured mode, and the dead letter.
+//!
+//! Pure, and without an allocation per event: the [`Encoder`] owns all memory that an event is
+//! written to, and lends it out until the next one. Payloads are copied from the row or borrowed
+//! from it, never parsed and printed again.
 
+pub(crate) mod attribute;
+pub mod bad_row;
+pub(crate) mod bytea;
+mod context;
+mod dead_letter;
+mod encoder;
+pub mod headers;
+mod json;
+mod media_type;
 pub mod options;
+mod payload;
+mod plain_headers;
+pub mod source;
+mod span_context;
+mod time;
+mod uri;
+
+pub use attribute::{check_extension_name, extension_name_is_long};
+pub use bad_row::{BadRow, Reason};
+pub use dead_letter::DeadLetterContext;
+pub use encoder::{Encoder, Event, OptionsError};
+pub use headers::Headers;
+pub use media_type::check_media_type;
+pub use source::check_source;
+pub use time::check_time_zone;
+
+#[cfg(test)]
+mod tests;

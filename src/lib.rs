@@ -1,12 +1,35 @@
 //! walpost relays a Postgres transactional outbox to Kafka as CloudEvents.
-pub mod cli;
-pub mod cloudevent;
-pub mod config;
-pub mod http;
-pub mod kafka;
+
+pub mod error;
 pub mod lsn;
-pub mod metrics;
-pub mod outbox;
-pub mod pgoutput;
-pub mod postgres;
 pub mod secret;
+
+pub mod config;
+
+pub mod postgres;
+
+pub mod pgoutput;
+
+pub mod outbox;
+
+pub mod cloudevent;
+
+pub mod route;
+
+pub mod kafka;
+
+pub mod ledger;
+
+pub mod proof;
+
+pub mod pipeline;
+
+pub mod supervisor;
+
+pub mod status;
+
+pub mod metrics;
+
+pub mod http;
+
+pub mod cli;

@@ -1,1 +1,1 @@
-//! Every metric: name, unit, labels, once.
+//! stub

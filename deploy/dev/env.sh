@@ -14,25 +14,27 @@ die() {
 }
 
 # as_server COMMAND…: runs it as `nobody` when we are root, because Postgres refuses to run as root.
-# The one capability lets it reach a checkout below a folder that only root may enter (/root, mktemp).
+# The one capability lets it reach a checkout below a folder that only root may enter (/root, mktemp);
+# the bit makes access(2), by which initdb looks for postgres, honour it (capabilities(7)).
 as_server() {
     if [ "$(id -u)" -eq 0 ]; then
         setpriv --reuid nobody --regid nogroup --clear-groups \
-            --inh-caps +dac_override --ambient-caps +dac_override -- "$@"
+            --inh-caps +dac_override --ambient-caps +dac_override --securebits +no_setuid_fixup -- "$@"
     else
         "$@"
     fi
 }
 
 # alive PIDFILE: whether the process whose number is in the file's first line runs, and is of "$dir":
-# after a restart of the machine the number may be another process's.
+# after a restart of the machine the number may be another process's. What is of "$dir" names it on its
+# command line or in its environment.
 # A zombie has ended: it only waits for its parent to read the exit code.
 alive() {
     local pid state
     [ -s "$1" ] || return 1
     read -r pid <"$1"
     state=$(awk '$1 == "State:" { print $2 }' "/proc/$pid/status" 2>/dev/null) || return 1
-    [ "$state" != Z ] && grep -qaF -e "$dir" "/proc/$pid/cmdline" 2>/dev/null
+    [ "$state" != Z ] && grep -qsaF -e "$dir" "/proc/$pid/cmdline" "/proc/$pid/environ"
 }
 
 # wait_gone PIDFILE SECONDS: waits for that process to end; false when it has not by then.
@@ -44,6 +46,17 @@ wait_gone() {
     done
 }
 
+# spawn PIDFILE LOG COMMAND…: starts it in the background. Its number is in PIDFILE when this returns,
+# and by then it is known as one of "$dir".
+spawn() {
+    local pidfile=$1 log=$2
+    shift 2
+    rm -f "$pidfile"
+    # shellcheck disable=SC2016 # expanded by the inner shell
+    SERVER_DIR=$dir bash -c 'echo $$ >"$0" && exec "$@"' "$pidfile" "$@" </dev/null >>"$log" 2>&1 &
+    until [ -s "$pidfile" ]; do sleep 0.01; done
+}
+
 # guard PARENT REMOVE SCRIPT DIR: kills the server in DIR as soon as PARENT is gone, even by
 # SIGKILL, and removes DIR if REMOVE is true. A watcher of its own, because the kernel's parent-death
 # signal follows the thread that forked, which here is this script.
@@ -53,12 +66,11 @@ guard() {
     if alive "$dir/guard.pid" && [ "$(cat "$dir/guard.parent")" = "$parent" ]; then return; fi
     printf '%s\n' "$parent" >"$dir/guard.parent"
     # shellcheck disable=SC2016 # expanded by the inner shell
-    setsid bash -c '
-        echo $$ >"$4/guard.pid"
+    spawn "$dir/guard.pid" /dev/null setsid bash -c '
         tail --pid="$1" -s 0.2 -f /dev/null
         "$3" kill --dir "$4"
         [ "$2" = false ] || rm -rf "$4"
-    ' guard "$parent" "$remove" "$script" "$dir" </dev/null >/dev/null 2>&1 &
+    ' guard "$parent" "$remove" "$script" "$dir"
 }
 
 # show_log FILE: its last lines, for the reader of a failure.

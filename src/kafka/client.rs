@@ -1,0 +1,130 @@
+//! The librdkafka properties of each client, and which of them are walpost's own to set.
+
+use std::time::Duration;
+
+use rdkafka::config::ClientConfig;
+
+use super::options::KafkaOptions;
+
+/// How long a question to the brokers may take before it counts as unanswered.
+pub const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+
+/// Room for what Kafka adds to an event of the largest allowed size: batch and record headers,
+/// lengths, the topic name in the request.
+const REQUEST_OVERHEAD: usize = 64 * 1024;
+
+/// The properties that every client of this process has.
+fn shared(options: &KafkaOptions, name: &str) -> Vec<(String, String)> {
+    let mut properties = vec![
+        ("bootstrap.servers".to_owned(), options.bootstrap_servers.clone()),
+        ("client.id".to_owned(), format!("walpost-{name}")),
+        // Load balancers drop idle connections in silence.
+        ("socket.keepalive.enable".to_owned(), "true".to_owned()),
+        // The default of 10 s would be most of the time that a recovery takes.
+        ("reconnect.backoff.max.ms".to_owned(), "2000".to_owned()),
+    ];
+    let encrypted = options
+        .properties
+        .get("security.protocol")
+        .is_some_and(|protocol| protocol.expose().to_ascii_lowercase().contains("ssl"));
+    if encrypted && !options.properties.contains_key("ssl.ca.location") {
+        // OpenSSL is linked statically and knows no trust store by itself.
+        properties.push(("ssl.ca.location".to_owned(), "probe".to_owned()));
+    }
+    properties
+}
+
+fn overlay(
+    mut properties: Vec<(String, String)>,
+    options: &KafkaOptions,
+    except: &[&str],
+) -> Vec<(String, String)> {
+    for (name, value) in &options.properties {
+        if except.contains(&name.as_str()) {
+            continue;
+        }
+        properties.retain(|(ours, _)| ours != name);
+        properties.push((name.clone(), value.expose().to_owned()));
+    }
+    properties
+}
+
+/// The producer's properties.
+///
+/// Those without which a promise breaks come last and cannot be overridden:
+///
+/// - `enable.gapless.guarantee`: without it, librdkafka delivers the later records of a partition
+///   after a batch before them was refused (measured with `MSG_SIZE_TOO_LARGE`: 4 failed, 6 later
+///   ones written), which reorders a key.
+/// - `message.timeout.ms=0`: a time-out is not an answer. Records reported as timed out were found
+///   in the log, and "gapless" does not cover time-outs.
+/// - `partitioner=murmur2_random`: Java's placement, so that a key stays where other producers and
+///   a former Debezium put it; librdkafka's own default is CRC32.
+/// - The two queue limits are off because the pipeline bounds what is in flight by bytes.
+#[must_use]
+pub fn producer_properties(
+    options: &KafkaOptions,
+    name: &str,
+    max_event: usize,
+    create_topics: bool,
+) -> Vec<(String, String)> {
+    let mut ours = shared(options, name);
+    for (property, value) in [
+        ("compression.codec", "lz4"),
+        ("linger.ms", "1"),
+        ("batch.num.messages", "20000"),
+        ("batch.size", "1000000"),
+        ("retry.backoff.ms", "50"),
+    ] {
+        ours.push((property.to_owned(), value.to_owned()));
+    }
+    let mut properties = overlay(ours, options, &[]);
+    let largest = max_event.saturating_add(REQUEST_OVERHEAD).max(1_000_000);
+    for (property, value) in [
+        ("acks", "all".to_owned()),
+        ("enable.idempotence", "true".to_owned()),
+        ("enable.gapless.guarantee", "true".to_owned()),
+        ("message.timeout.ms", "0".to_owned()),
+        ("partitioner", "murmur2_random".to_owned()),
+        ("message.max.bytes", largest.to_string()),
+        ("queue.buffering.max.messages", "0".to_owned()),
+        ("queue.buffering.max.kbytes", "2147483647".to_owned()),
+        ("allow.auto.create.topics", create_topics.to_string()),
+        ("log.queue", "true".to_owned()),
+    ] {
+        properties.retain(|(theirs, _)| theirs != property);
+        properties.push((property.to_owned(), value));
+    }
+    properties
+}
+
+/// Producer properties that a user may set and that no other client understands, so that
+/// librdkafka would warn about each of them.
+const PRODUCER_ONLY: &[&str] = &[
+    "batch.num.messages",
+    "batch.size",
+    "compression.codec",
+    "compression.level",
+    "compression.type",
+    "linger.ms",
+    "max.in.flight",
+    "max.in.flight.requests.per.connection",
+    "queue.buffering.backpressure.threshold",
+    "queue.buffering.max.kbytes",
+    "queue.buffering.max.messages",
+    "queue.buffering.max.ms",
+    "request.timeout.ms",
+    "retry.backoff.max.ms",
+    "retry.backoff.ms",
+    "sticky.partitioning.linger.ms",
+];
+
+/// The configuration of the short-lived clients: administration, and the checkpoint's reader.
+#[must_use]
+pub fn auxiliary(options: &KafkaOptions, name: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    for (property, value) in overlay(shared(options, name), options, PRODUCER_ONLY) {
+        config.set(property, value);
+    }
+    config
+}

@@ -1,0 +1,272 @@
+//! The ordered producer of one generation.
+//!
+//! One task enqueues, in the order of the log, and takes the delivery reports. Any error of a
+//! delivery ends the generation: a report of failure does not mean "not written" (records that
+//! librdkafka reported as timed out were found in the log), and sending such a record again by
+//! hand would put it behind later ones. A new generation starts from the checkpoint instead.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use rdkafka::types::RDKafkaErrorCode;
+
+use super::librdkafka::{Client, ClientError, Handle, Happening, Topic};
+
+/// How long a topic that was never seen may take to appear, for brokers that create topics when
+/// they are first asked for. Equals librdkafka's `topic.metadata.propagation.max.ms`.
+pub const TOPIC_LIMIT: Duration = Duration::from_secs(30);
+
+/// How many topics one process writes to at most: each costs memory here and in librdkafka.
+pub const TOPICS_MAX: usize = 10_000;
+
+/// The tag of the one checkpoint record that may be under way; rows are tagged from 0 up.
+pub const CHECKPOINT_TAG: u64 = u64::MAX;
+
+/// A topic that is known to exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicId(usize);
+
+/// The producer of one generation.
+#[derive(Debug)]
+pub struct Producer {
+    client: Client,
+    topics: Vec<Topic>,
+    by_name: HashMap<String, TopicId>,
+    /// The topic of the row before, since rows of one topic tend to follow each other.
+    last: Option<(String, TopicId)>,
+}
+
+/// What became of the question for a topic.
+#[derive(Debug)]
+pub enum Resolution {
+    /// It is there.
+    Known {
+        /// Its handle.
+        topic: Topic,
+        /// How many partitions it has.
+        partitions: usize,
+    },
+    /// The brokers answered for [`TOPIC_LIMIT`] that they do not know it.
+    Unknown,
+    /// It may not be written or described.
+    Forbidden(ClientError),
+    /// No broker answered; ask again.
+    Unanswered(ClientError),
+}
+
+/// What an error of Kafka's means for the relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// Start a new generation.
+    Again,
+    /// A right is missing.
+    Forbidden,
+    /// The topic is gone.
+    TopicGone,
+    /// The brokers refuse what was sent: a record of this batch is not acceptable.
+    Refused,
+    /// Another error came first and took this record with it.
+    Secondary,
+}
+
+impl Producer {
+    /// Starts a producer. See [`Client::new`].
+    ///
+    /// # Errors
+    /// librdkafka refuses the configuration.
+    pub fn new(properties: &[(String, String)]) -> Result<Self, ClientError> {
+        let client =
+            Client::new(properties.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
+        Ok(Self { client, topics: Vec::new(), by_name: HashMap::new(), last: None })
+    }
+
+    /// What may be asked from any thread.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.client.handle()
+    }
+
+    /// The topic of this name, if it is known to exist.
+    pub fn topic(&mut self, name: &str) -> Option<TopicId> {
+        if let Some((last, id)) = &self.last
+            && last == name
+        {
+            return Some(*id);
+        }
+        let id = *self.by_name.get(name)?;
+        match &mut self.last {
+            Some((last, last_id)) => {
+                last.clear();
+                last.push_str(name);
+                *last_id = id;
+            }
+            None => self.last = Some((name.to_owned(), id)),
+        }
+        Some(id)
+    }
+
+    /// Whether one more topic may be taken.
+    #[must_use]
+    pub fn has_room_for_a_topic(&self) -> bool {
+        self.topics.len() < TOPICS_MAX
+    }
+
+    /// Remembers a topic that was found to exist.
+    pub fn learn(&mut self, name: &str, topic: Topic) -> TopicId {
+        let id = TopicId(self.topics.len());
+        self.topics.push(topic);
+        self.by_name.insert(name.to_owned(), id);
+        id
+    }
+
+    /// The question for a topic, to be asked on a thread that may block.
+    ///
+    /// # Errors
+    /// The name is impossible.
+    pub fn question(
+        &self,
+        name: &str,
+    ) -> Result<impl FnOnce() -> Resolution + Send + 'static, ClientError> {
+        let topic = self.client.topic(name)?;
+        let handle = self.client.handle();
+        Ok(move || resolve(&handle, topic))
+    }
+
+    /// Enqueues one record. See [`Client::produce`].
+    ///
+    /// # Errors
+    /// `QueueFull`: nothing was enqueued, try again after a delivery. Anything else ends the
+    /// generation.
+    pub fn enqueue<'a>(
+        &self,
+        topic: TopicId,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: impl Iterator<Item = (&'a str, &'a [u8])>,
+        tag: u64,
+    ) -> Result<(), ClientError> {
+        let Some(topic) = self.topics.get(topic.0) else {
+            return Err(ClientError {
+                code: RDKafkaErrorCode::UnknownTopic,
+                message: "a topic of another producer".to_owned(),
+            });
+        };
+        self.client.produce(topic, key, value, headers, tag)
+    }
+
+    /// Waits until there may be something to take. Cancel safe.
+    ///
+    /// # Errors
+    /// An I/O error of the wake-up pipe.
+    pub async fn woken(&self) -> std::io::Result<()> {
+        self.client.woken().await
+    }
+
+    /// Takes what happened. See [`Client::happenings`].
+    pub fn happenings(&self, take: impl FnMut(Happening)) {
+        self.client.happenings(take);
+    }
+
+    /// Enqueues one record and waits for its delivery. For the start of a generation only, when
+    /// nothing else is under way.
+    ///
+    /// Not cancel safe: the record may be delivered after this was dropped.
+    ///
+    /// # Errors
+    /// The record was not delivered, as far as is known.
+    pub async fn deliver(
+        &self,
+        topic: TopicId,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<(), ClientError> {
+        self.enqueue(topic, Some(key), value, std::iter::empty(), CHECKPOINT_TAG)?;
+        loop {
+            let mut result = None;
+            self.happenings(|happening| match happening {
+                Happening::Delivered { tag: CHECKPOINT_TAG, .. } => result = Some(Ok(())),
+                Happening::Delivered { .. } => {}
+                Happening::Failed { error, .. } | Happening::Fatal(error) => {
+                    result.get_or_insert(Err(error));
+                }
+                Happening::Notice(error) => {
+                    tracing::warn!(error = %error, "kafka is not well");
+                }
+            });
+            if let Some(result) = result {
+                return result;
+            }
+            self.woken().await.map_err(|error| ClientError {
+                code: RDKafkaErrorCode::Fail,
+                message: error.to_string(),
+            })?;
+        }
+    }
+
+    /// Records that are enqueued and not yet reported on.
+    #[must_use]
+    pub fn unreported(&self) -> usize {
+        self.client.unreported()
+    }
+
+    /// Ends the generation: nothing more leaves this process. The instance is taken down on a
+    /// thread of its own, since librdkafka waits for its threads there.
+    pub fn abandon(self) {
+        self.client.purge();
+        let spawned =
+            std::thread::Builder::new().name("kafka-teardown".to_owned()).spawn(move || drop(self));
+        if let Err(error) = spawned {
+            tracing::warn!(error = %error, "the producer is taken down in place");
+        }
+    }
+}
+
+fn resolve(handle: &Handle, topic: Topic) -> Resolution {
+    let deadline = tokio::time::Instant::now() + TOPIC_LIMIT;
+    loop {
+        let metadata = match handle.metadata(&topic, Duration::from_secs(5)) {
+            Ok(metadata) => metadata,
+            Err(error) => return Resolution::Unanswered(error),
+        };
+        match metadata.error {
+            None if metadata.partitions > 0 => {
+                return Resolution::Known { topic, partitions: metadata.partitions };
+            }
+            Some(error) if meaning(error.code) == Meaning::Forbidden => {
+                return Resolution::Forbidden(error);
+            }
+            // Unknown so far, or being created and without a leader.
+            _ if tokio::time::Instant::now() >= deadline => return Resolution::Unknown,
+            _ => std::thread::sleep(Duration::from_millis(50)),
+        }
+    }
+}
+
+/// What an error code means for the relay.
+#[must_use]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "librdkafka's codes are open-ended; one that is not named here costs a new generation, which is always safe"
+)]
+pub fn meaning(code: RDKafkaErrorCode) -> Meaning {
+    use RDKafkaErrorCode as Code;
+    match code {
+        Code::TopicAuthorizationFailed
+        | Code::ClusterAuthorizationFailed
+        | Code::TransactionalIdAuthorizationFailed
+        | Code::SaslAuthenticationFailed
+        | Code::Authentication => Meaning::Forbidden,
+        Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition => {
+            Meaning::TopicGone
+        }
+        Code::MessageSizeTooLarge
+        | Code::MessageBatchTooLarge
+        | Code::InvalidRecord
+        | Code::InvalidMessage
+        | Code::PolicyViolation => Meaning::Refused,
+        Code::PurgeQueue | Code::PurgeInflight | Code::Fatal | Code::GaplessGuarantee => {
+            Meaning::Secondary
+        }
+        _ => Meaning::Again,
+    }
+}

@@ -1,0 +1,343 @@
+//! The loop: the only file that knows all rooms.
+//!
+//! [`Pipeline::run`] waits for the next thing to do and does it. Waiting changes nothing and is
+//! cancel safe; doing never waits, except to write a status update of 34 bytes.
+//!
+//! ```text
+//!   read ──► take rows ──► enqueue                    Kafka's delivery reports
+//!    ▲          │                                               │
+//!    │          └ stop when the in-flight limit is reached      ▼
+//!    │                                             ledger: confirmed moves
+//!    │                                                          │  at most every 100 ms
+//!    └── status update ◄── slot may move ◄── confirmed ◄── checkpoint record
+//! ```
+//!
+//! *When does the slot move?* When a status update with a new flush position is sent, which
+//! happens only after the checkpoint record with that position was confirmed by Kafka, which was
+//! enqueued only after all rows before it were confirmed. *What does a crash repeat?* The rows
+//! after the stored checkpoint: what was in flight, and at most 100 ms of confirmations.
+//!
+//! Backpressure is not a code path of its own: past the in-flight limit the frames stay in the
+//! buffer and the socket unread, while delivery reports, checkpoints and status updates go on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::error::Failure;
+use crate::kafka::checkpoint::Checkpoint;
+use crate::kafka::producer::{Producer, Resolution, TopicId};
+use crate::ledger::{Due, Ledger};
+use crate::lsn::{Lsn, Position};
+use crate::postgres::replication::ReplicationStream;
+use crate::status::{Heartbeat, State};
+
+mod confirm;
+mod pace;
+mod question;
+mod rows;
+mod take;
+mod tell;
+
+pub(crate) use question::TopicMaker;
+pub(crate) use rows::{Refused, RowSettings};
+pub(crate) use tell::{KnownTopics, Teller};
+
+use confirm::CHECKPOINT_INTERVAL;
+use pace::Pace;
+use question::{Question, answer};
+use rows::Rows;
+
+/// The loop turns at least this often, to refresh what the process says of itself.
+const TICK: Duration = Duration::from_millis(200);
+
+/// What one generation works with.
+#[derive(Debug)]
+pub(crate) struct Generation {
+    /// The replication stream: the lock, and where rows come from.
+    pub(crate) stream: ReplicationStream,
+    /// The producer that no other generation uses.
+    pub(crate) producer: Producer,
+    /// The record that was claimed; progress is written as copies of it at other places.
+    pub(crate) checkpoint: Checkpoint,
+    /// Where those go.
+    pub(crate) checkpoint_topic: TopicId,
+    /// Rows that Kafka refused when they were sent alone.
+    pub(crate) refused: Refused,
+    /// Up to here, rows are sent one at a time, because Kafka refused one of them.
+    pub(crate) alone_until: Option<Position>,
+}
+
+/// What the loop is told.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Rows into events.
+    pub(crate) rows: RowSettings,
+    /// In-flight limit, bytes.
+    pub(crate) max_in_flight: u64,
+    /// How often the server hears from us at least.
+    pub(crate) status_interval: Duration,
+    /// How long a drain may take.
+    pub(crate) shutdown_timeout: Duration,
+    /// Makes a topic before it is first written to, where that is configured.
+    pub(crate) topic_maker: Option<TopicMaker>,
+    /// Topics that were there.
+    pub(crate) known_topics: KnownTopics,
+    /// The server's clock less ours, microseconds.
+    pub(crate) clock_skew: i64,
+}
+
+/// How a generation ended.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// Everything that was taken is confirmed, stored and flushed.
+    Drained,
+    /// The drain took too long: so many events will be sent again.
+    DrainDeadline {
+        /// Events that are not settled.
+        unsettled: u64,
+    },
+    /// Something went wrong.
+    Failed(Failure),
+    /// Kafka refused a record among these: send them one at a time.
+    RefusedBatch {
+        /// The last row that was enqueued.
+        until: Position,
+    },
+    /// Kafka refused this row, which was sent alone.
+    RefusedRow {
+        /// Its place.
+        position: Position,
+        /// What Kafka said.
+        said: String,
+    },
+}
+
+/// The next thing to do.
+#[derive(Debug)]
+enum Action {
+    Drain,
+    Deliveries,
+    StatusDue,
+    Tick,
+    Facts,
+    Resolved(String, Resolution),
+    Bytes(usize),
+    StreamEnded(crate::postgres::error::Error),
+    Broken(String),
+}
+
+/// One generation at work.
+#[derive(Debug)]
+pub(crate) struct Pipeline {
+    stream: ReplicationStream,
+    rows: Rows,
+    checkpoint: Checkpoint,
+    checkpoint_topic: TopicId,
+    alone_until: Option<Position>,
+    settings: Settings,
+    heartbeat: Arc<Heartbeat>,
+    /// The poller of the catalog says that something changed.
+    facts: watch::Receiver<Option<Failure>>,
+    pace: Pace,
+    question: Option<Question>,
+    /// A row that cannot be dealt with, and when it is offered again.
+    held: Option<(Failure, Instant)>,
+    /// Complete frames may be in the buffer.
+    unread: bool,
+    last_read: usize,
+    draining: Option<Instant>,
+    status_due: Instant,
+    checkpointed_at: Instant,
+    asked: bool,
+    flushed: Lsn,
+    received: Lsn,
+    server_end: Lsn,
+    blocked_since: Option<Instant>,
+    confirmed_at: Instant,
+}
+
+impl Pipeline {
+    pub(crate) fn new(
+        generation: Generation,
+        settings: Settings,
+        (teller, heartbeat): (Teller, Arc<Heartbeat>),
+        facts: watch::Receiver<Option<Failure>>,
+    ) -> Result<Self, Failure> {
+        let mark = generation.checkpoint.mark();
+        let rows = Rows::new(
+            settings.rows.clone(),
+            (Ledger::new(mark), generation.producer),
+            generation.refused,
+            teller,
+        )?;
+        let now = Instant::now();
+        Ok(Self {
+            stream: generation.stream,
+            rows,
+            checkpoint: generation.checkpoint,
+            checkpoint_topic: generation.checkpoint_topic,
+            alone_until: generation.alone_until,
+            settings,
+            heartbeat,
+            facts,
+            pace: Pace::default(),
+            question: None,
+            held: None,
+            unread: true,
+            last_read: 0,
+            draining: None,
+            status_due: now,
+            checkpointed_at: now,
+            asked: false,
+            flushed: mark.resume_lsn,
+            received: mark.resume_lsn,
+            server_end: mark.resume_lsn,
+            blocked_since: None,
+            confirmed_at: now,
+        })
+    }
+
+    /// Works until told to drain, or until something ends the generation. The producer is
+    /// abandoned before this returns, so that nothing leaves this process any more.
+    pub(crate) async fn run(mut self, mut drain: watch::Receiver<bool>) -> Outcome {
+        let outcome = loop {
+            self.heartbeat.beat();
+            let action = self.select(&mut drain).await;
+            match self.apply(action).await {
+                Ok(None) => {}
+                Ok(Some(outcome)) => break outcome,
+                Err(failure) => break Outcome::Failed(failure),
+            }
+        };
+        if let Some(question) = self.question.take() {
+            question.answer.abort();
+        }
+        match outcome {
+            Outcome::Drained => self.close().await,
+            Outcome::DrainDeadline { .. }
+            | Outcome::Failed(_)
+            | Outcome::RefusedBatch { .. }
+            | Outcome::RefusedRow { .. } => {
+                self.rows.producer.abandon();
+                outcome
+            }
+        }
+    }
+
+    /// Waits for the next thing to do, and changes nothing.
+    ///
+    /// Cancel safe: every arm is one cancel-safe receive. The order is the policy: what frees
+    /// memory and moves the slot comes before what takes new work.
+    async fn select(&mut self, drain: &mut watch::Receiver<bool>) -> Action {
+        if self.unread && self.may_take() {
+            return Action::Bytes(0);
+        }
+        let may_read = self.may_take();
+        let pause = if may_read { self.pace.pause(self.last_read) } else { None };
+        if let Some(pause) = pause {
+            // Blocks this thread, on which nothing else runs but this loop: Tokio's timer has a
+            // grain of a millisecond, which is too coarse for a socket buffer.
+            std::thread::sleep(pause);
+        }
+        let tick = self.wake_at();
+        let Self { stream, rows, question, facts, draining, status_due, .. } = self;
+        tokio::select! {
+            biased;
+            _ = drain.wait_for(|drain| *drain), if draining.is_none() => Action::Drain,
+            woken = rows.producer.woken() => match woken {
+                Ok(()) => Action::Deliveries,
+                Err(error) => Action::Broken(format!("the producer's wake-up failed: {error}")),
+            },
+            () = tokio::time::sleep_until(*status_due) => Action::StatusDue,
+            changed = facts.changed() => match changed {
+                Ok(()) => Action::Facts,
+                Err(_) => Action::Broken("the catalog is no longer watched".to_owned()),
+            },
+            resolution = answer(question) => resolution,
+            read = stream.fill(), if may_read => match read {
+                Ok(bytes) => Action::Bytes(bytes),
+                Err(error) => Action::StreamEnded(error),
+            },
+            () = tokio::time::sleep_until(tick) => Action::Tick,
+        }
+    }
+
+    /// The next moment at which something is due without anything happening.
+    fn wake_at(&self) -> Instant {
+        let tick = Instant::now() + TICK;
+        match self.rows.ledger.due() {
+            Due::Rows(_) => tick.min(self.checkpointed_at + CHECKPOINT_INTERVAL),
+            Due::Nothing | Due::Idle(..) => tick,
+        }
+    }
+
+    fn may_take(&self) -> bool {
+        self.draining.is_none()
+            && self.question.is_none()
+            && self.held.is_none()
+            && if self.alone_until.is_some() {
+                self.rows.ledger.in_flight_rows() == 0
+            } else {
+                self.rows.ledger.in_flight_bytes() < self.settings.max_in_flight
+            }
+    }
+
+    /// Does it. `Some` ends the generation.
+    async fn apply(&mut self, action: Action) -> Result<Option<Outcome>, Failure> {
+        match action {
+            Action::Drain => {
+                self.draining = Some(Instant::now() + self.settings.shutdown_timeout);
+                self.rows.teller.status.set_state(State::Draining);
+                tracing::info!(
+                    in_flight = self.rows.ledger.in_flight_rows(),
+                    "draining: no more rows are read; waiting for kafka's confirmations"
+                );
+            }
+            Action::Deliveries => {
+                if let Some(outcome) = self.deliveries()? {
+                    return Ok(Some(outcome));
+                }
+            }
+            Action::StatusDue => self.send_status().await?,
+            Action::Tick => {}
+            Action::Facts => {
+                if let Some(failure) = self.facts.borrow_and_update().clone() {
+                    return Err(failure);
+                }
+            }
+            Action::Resolved(topic, resolution) => self.resolved(topic, resolution)?,
+            Action::Bytes(bytes) => {
+                self.last_read = bytes;
+                self.take_rows()?;
+            }
+            Action::StreamEnded(error) => {
+                return Err(Failure::postgres("read the replication stream", &error));
+            }
+            Action::Broken(message) => return Err(Failure::again("internal", message)),
+        }
+        self.offer_held_again();
+        self.checkpoint()?;
+        if self.rows.ledger.flush_lsn() > self.flushed {
+            self.send_status().await?;
+        }
+        self.say();
+        Ok(self.drained())
+    }
+
+    /// Refreshes what the process says of itself.
+    fn say(&mut self) {
+        let blocked = self.draining.is_none() && self.held.is_none() && !self.may_take();
+        let now = Instant::now();
+        match (blocked, self.blocked_since) {
+            (true, None) => self.blocked_since = Some(now),
+            (false, Some(since)) => {
+                self.blocked_since = None;
+                self.rows.teller.backpressured(now - since);
+            }
+            (true, Some(_)) | (false, None) => {}
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! What happens after the enqueueing: delivery reports, checkpoints, status updates, the drain.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::rows::{Rows, now_unix_micros};
+use super::{Outcome, Pipeline};
+use crate::error::Failure;
+use crate::kafka::checkpoint::Checkpoint;
+use crate::kafka::librdkafka::{ClientError, Happening};
+use crate::kafka::producer::{CHECKPOINT_TAG, Meaning, meaning};
+use crate::ledger::Due;
+use crate::lsn::Position;
+use crate::postgres::replication::StatusUpdate;
+
+/// A checkpoint is written at most this often while rows are confirmed.
+pub(super) const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(100);
+
+/// A checkpoint of an idle stream is written this often…
+const IDLE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// …or when the server's log has grown by this much, whichever comes first.
+const IDLE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// When the server asks for an answer, an idle checkpoint is written at once, but not more often
+/// than this. A server that shuts down asks until everything is flushed, and would wait.
+const ASKED_INTERVAL: Duration = Duration::from_secs(1);
+
+impl Pipeline {
+    /// Takes Kafka's reports.
+    pub(super) fn deliveries(&mut self) -> Result<Option<Outcome>, Failure> {
+        let mut failed: Option<(String, ClientError)> = None;
+        let mut violation = None;
+        let mut stored = false;
+        let now = now_unix_micros() + self.settings.clock_skew;
+        let Rows { ledger, producer, teller, .. } = &mut self.rows;
+        let mut confirmed = false;
+        producer.happenings(|happening| match happening {
+            Happening::Delivered { tag: CHECKPOINT_TAG, .. } => {
+                stored = true;
+                if let Err(error) = ledger.checkpoint_delivered() {
+                    violation = Some(error);
+                }
+            }
+            Happening::Delivered { tag, count } => {
+                confirmed = true;
+                let result = ledger.delivered(tag, count, |settled| {
+                    teller.latency(now.saturating_sub(settled.oldest), settled.rows);
+                });
+                if let Err(error) = result {
+                    violation = Some(error);
+                }
+            }
+            Happening::Failed { topic, error, .. } => {
+                teller.produce_error(error.code);
+                let secondary = meaning(error.code) == Meaning::Secondary;
+                if failed.is_none() && !secondary {
+                    failed = Some((topic, error));
+                }
+            }
+            Happening::Fatal(error) => {
+                failed.get_or_insert((String::new(), error));
+            }
+            Happening::Notice(error) => {
+                tracing::warn!(%error, "kafka is not well");
+                teller.kafka_trouble(&error.to_string());
+            }
+        });
+        if let Some(violation) = violation {
+            return Err(Failure::again("internal", violation.to_string()));
+        }
+        if stored {
+            teller.checkpoint();
+        }
+        if confirmed || stored {
+            self.confirmed_at = Instant::now();
+        }
+        match failed {
+            Some((topic, error)) => self.delivery_failed(&topic, &error).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// A record was not delivered, as far as is known: the generation ends.
+    fn delivery_failed(&self, topic: &str, error: &ClientError) -> Result<Outcome, Failure> {
+        let taken = self.rows.ledger.taken();
+        let last = Position {
+            commit_lsn: taken.commit_lsn,
+            ordinal: taken.next_ordinal.saturating_sub(1),
+        };
+        let in_flight = self.rows.ledger.in_flight_rows();
+        if meaning(error.code) == Meaning::Refused && in_flight > 0 {
+            tracing::warn!(topic, %error, in_flight, "kafka refused a record");
+            return Ok(if self.alone_until.is_some() {
+                Outcome::RefusedRow { position: last, said: error.to_string() }
+            } else {
+                Outcome::RefusedBatch { until: last }
+            });
+        }
+        let doing = if topic.is_empty() {
+            "write to kafka".to_owned()
+        } else {
+            format!("write to topic {topic}")
+        };
+        Err(Failure::kafka(&doing, error))
+    }
+
+    /// Writes a checkpoint, if one is due.
+    pub(super) fn checkpoint(&mut self) -> Result<(), Failure> {
+        let waited = self.checkpointed_at.elapsed();
+        let mark = match self.rows.ledger.due() {
+            Due::Nothing => return Ok(()),
+            Due::Rows(mark) if self.draining.is_some() || waited >= CHECKPOINT_INTERVAL => mark,
+            Due::Idle(mark, bytes)
+                if bytes >= IDLE_BYTES
+                    || waited >= IDLE_INTERVAL
+                    || (self.asked && waited >= ASKED_INTERVAL) =>
+            {
+                mark
+            }
+            Due::Rows(_) | Due::Idle(..) => return Ok(()),
+        };
+        let record = self.checkpoint.at(mark);
+        let key = Checkpoint::key(record.shard, record.generation);
+        let enqueued = self.rows.producer.enqueue(
+            self.checkpoint_topic,
+            Some(key.as_bytes()),
+            Some(&record.encode()),
+            std::iter::empty(),
+            CHECKPOINT_TAG,
+        );
+        match enqueued {
+            Ok(()) => {
+                self.rows.ledger.checkpoint_enqueued(mark);
+                self.checkpointed_at = Instant::now();
+                self.asked = false;
+                Ok(())
+            }
+            Err(error) if error.code == rdkafka::types::RDKafkaErrorCode::QueueFull => Ok(()),
+            Err(error) => Err(Failure::kafka("write the checkpoint", &error)),
+        }
+    }
+
+    fn update(&self) -> StatusUpdate {
+        let flush = self.rows.ledger.flush_lsn();
+        StatusUpdate {
+            write: self.received.max(flush),
+            flush,
+            apply: flush,
+            reply_requested: false,
+        }
+    }
+
+    pub(super) async fn send_status(&mut self) -> Result<(), Failure> {
+        let update = self.update();
+        assert!(update.flush >= self.flushed, "the slot would be told to go back");
+        self.flushed = update.flush;
+        self.status_due = Instant::now() + self.settings.status_interval;
+        self.stream
+            .send_status(update)
+            .await
+            .map_err(|error| Failure::postgres("send a status update", &error))
+    }
+
+    pub(super) fn drained(&mut self) -> Option<Outcome> {
+        let deadline = self.draining?;
+        if self.rows.ledger.is_settled() {
+            return Some(Outcome::Drained);
+        }
+        // A stop repeats nothing once all rows are stored; the place of an idle stream may wait.
+        if self.rows.ledger.in_flight_rows() == 0 && matches!(self.rows.ledger.due(), Due::Idle(..))
+        {
+            return Some(Outcome::Drained);
+        }
+        (Instant::now() >= deadline)
+            .then(|| Outcome::DrainDeadline { unsettled: self.rows.ledger.in_flight_rows() })
+    }
+
+    /// Ends the stream so that the server knows the last flush position.
+    pub(super) async fn close(self) -> Outcome {
+        let update = self.update();
+        self.rows.producer.abandon();
+        if let Err(error) = self.stream.shutdown(update, Duration::from_secs(5)).await {
+            tracing::warn!(
+                error = %crate::error::chain(&error),
+                "the replication stream did not end well; the checkpoint is stored, nothing repeats"
+            );
+        }
+        Outcome::Drained
+    }
+}

@@ -1,0 +1,353 @@
+//! The way of one row, from a logical message to a record in the producer's queue.
+//!
+//! Nothing here waits and nothing allocates in the steady state. A message that cannot be taken
+//! yet, because its topic must be asked for or something is halted, is left in the buffer and
+//! offered again.
+
+use std::collections::{BTreeMap, HashMap};
+
+use tokio::time::Instant;
+
+use super::tell::Teller;
+use crate::cloudevent::{BadRow, DeadLetterContext, Encoder, Event, Reason};
+use crate::config::OnBadRow;
+use crate::error::Failure;
+use crate::kafka::librdkafka::ClientError;
+use crate::kafka::producer::{Producer, TOPIC_LIMIT, TopicId};
+use crate::ledger::{Ledger, Violation};
+use crate::lsn::Position;
+use crate::outbox::column::TypeNames;
+use crate::outbox::mapping::Mapping;
+use crate::outbox::role::TableName;
+use crate::outbox::row::RowScratch;
+use crate::pgoutput::{LogicalMessage, Relation, Tuple};
+use crate::postgres::timestamp::PgTimestamp;
+use crate::status::HaltCode;
+
+/// Weight of an event beside its bytes: librdkafka's and the ledger's own structures.
+pub(super) const EVENT_OVERHEAD: u64 = 256;
+
+/// Relations that a stream may announce. A publication of an outbox has one or a few; a
+/// publication for all tables could send any number.
+const RELATIONS_MAX: usize = 10_000;
+
+/// What became of a message.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It was dealt with.
+    Done,
+    /// It waits for this topic to be asked for.
+    NeedsTopic(String),
+    /// librdkafka has no room; a delivery makes some.
+    QueueFull,
+    /// It cannot be dealt with, but the stream is kept: the message is offered again later.
+    Held(Failure),
+}
+
+/// A relation that the stream has announced.
+#[derive(Debug)]
+enum Watched {
+    /// An outbox table.
+    Outbox(Box<Mapping>),
+    /// A table that the publication has and the configuration has not.
+    Other,
+}
+
+/// What rows are turned into, as far as it does not change within a generation.
+#[derive(Clone, Debug)]
+pub(crate) struct RowSettings {
+    /// The connector's name.
+    pub(crate) connector: String,
+    /// The outbox tables.
+    pub(crate) tables: Vec<TableName>,
+    /// Object ids of the outbox tables, so that a renamed table is still one.
+    pub(crate) table_oids: Vec<u32>,
+    /// How rows become events.
+    pub(crate) events: crate::cloudevent::options::EventOptions,
+    /// Policy for bad rows.
+    pub(crate) on_bad_row: OnBadRow,
+    /// Where dead letters go.
+    pub(crate) dlq_topic: String,
+}
+
+/// Rows that Kafka refused when they were sent alone, by their place.
+pub(crate) type Refused = BTreeMap<Position, String>;
+
+/// The owner of a generation's books, producer and encoder.
+#[derive(Debug)]
+pub(super) struct Rows {
+    pub(super) ledger: Ledger,
+    pub(super) producer: Producer,
+    pub(super) teller: Teller,
+    settings: RowSettings,
+    encoder: Encoder,
+    scratch: RowScratch,
+    types: TypeNames,
+    relations: HashMap<u32, Watched>,
+    /// Topics that the brokers do not know, and until when that is believed.
+    unknown_topics: HashMap<String, Instant>,
+    refused: Refused,
+    commit_time: PgTimestamp,
+    warned_of_other_changes: bool,
+}
+
+impl Rows {
+    pub(super) fn new(
+        settings: RowSettings,
+        (ledger, producer): (Ledger, Producer),
+        refused: Refused,
+        teller: Teller,
+    ) -> Result<Self, Failure> {
+        let encoder = Encoder::new(&settings.events).map_err(|error| {
+            Failure::halt(
+                HaltCode::NotReady,
+                format!("the events cannot be encoded: {error}"),
+                "correct the variable that the message names",
+            )
+        })?;
+        Ok(Self {
+            ledger,
+            producer,
+            teller,
+            settings,
+            encoder,
+            scratch: RowScratch::new(),
+            types: TypeNames::new(),
+            relations: HashMap::new(),
+            unknown_topics: HashMap::new(),
+            refused,
+            commit_time: PgTimestamp::default(),
+            warned_of_other_changes: false,
+        })
+    }
+
+    /// Deals with one message of the stream.
+    pub(super) fn take(&mut self, message: &LogicalMessage<'_>) -> Result<Taken, Failure> {
+        match message {
+            LogicalMessage::Insert { relation_oid, tuple } => {
+                return self.insert(*relation_oid, *tuple);
+            }
+            LogicalMessage::Begin(begin) => {
+                self.commit_time = begin.commit_time;
+                self.ledger
+                    .begin(begin.final_lsn, begin.xid, begin.commit_time.to_unix_micros())
+                    .map_err(|violation| broken(&violation))?;
+            }
+            LogicalMessage::Commit(commit) => {
+                self.ledger
+                    .commit(commit.commit_lsn, commit.end_lsn)
+                    .map_err(|violation| broken(&violation))?;
+                self.teller.transaction();
+            }
+            LogicalMessage::Relation(relation) => self.relation(relation)?,
+            LogicalMessage::Type(message) => self.types.learn(message),
+            LogicalMessage::Origin { .. } | LogicalMessage::Message(_) => {}
+            LogicalMessage::Update { .. }
+            | LogicalMessage::Delete { .. }
+            | LogicalMessage::Truncate => {
+                if !self.warned_of_other_changes {
+                    self.warned_of_other_changes = true;
+                    tracing::warn!(
+                        "the publication sends updates, deletes or truncates, which are not events; \
+                         set it to publish = 'insert' to spare the database the work"
+                    );
+                }
+            }
+        }
+        Ok(Taken::Done)
+    }
+
+    fn relation(&mut self, relation: &Relation<'_>) -> Result<(), Failure> {
+        if self.relations.len() >= RELATIONS_MAX && !self.relations.contains_key(&relation.oid) {
+            return Err(Failure::halt(
+                HaltCode::PublicationChanged,
+                format!("the publication sends more than {RELATIONS_MAX} tables"),
+                "restrict the publication to the outbox table",
+            ));
+        }
+        let name =
+            TableName { schema: relation.namespace.to_owned(), table: relation.name.to_owned() };
+        let outbox = self.settings.table_oids.contains(&relation.oid)
+            || self.settings.tables.contains(&name);
+        let watched = if outbox {
+            let mapping = Mapping::new(relation, &self.types, &self.settings.events).map_err(|error| {
+                Failure::halt(
+                    HaltCode::TableChanged,
+                    format!("table {name} cannot be read as an outbox: {error}"),
+                    "give the table the column back, or set the variable that the message names; nothing was skipped",
+                )
+            })?;
+            Watched::Outbox(Box::new(mapping))
+        } else {
+            tracing::warn!(table = %name, "the publication sends a table that WALPOST_TABLE does not list; its rows are left out");
+            Watched::Other
+        };
+        self.relations.insert(relation.oid, watched);
+        Ok(())
+    }
+
+    fn insert(&mut self, relation_oid: u32, tuple: Tuple<'_>) -> Result<Taken, Failure> {
+        let (position, covered) = self.ledger.place().map_err(|violation| broken(&violation))?;
+        let Self { relations, scratch, encoder, producer, ledger, teller, .. } = self;
+        let Some(watched) = relations.get(&relation_oid) else {
+            return Err(Failure::again(
+                "postgres_protocol",
+                format!("a row came for relation {relation_oid} that was not announced"),
+            ));
+        };
+        let Watched::Outbox(mapping) = watched else { return Ok(Taken::Done) };
+        if covered {
+            ledger.passed_over();
+            teller.duplicate_suppressed();
+            return Ok(Taken::Done);
+        }
+        let row = mapping.row(scratch, tuple).map_err(|error| {
+            Failure::again("postgres_protocol", format!("row {position} cannot be read: {error}"))
+        })?;
+        let encoded = match self.refused.get(&position) {
+            Some(said) => Err(BadRow::new("payload", Reason::RefusedByBroker, said)),
+            None => encoder.encode(mapping, &row, self.commit_time),
+        };
+        let bad = match encoded {
+            Ok(event) => match producer.topic(event.topic) {
+                Some(topic) => {
+                    return match send(producer, topic, &event, ledger.tag()) {
+                        Ok(bytes) => {
+                            ledger.enqueued(bytes + EVENT_OVERHEAD);
+                            teller.event(event.topic, bytes);
+                            Ok(Taken::Done)
+                        }
+                        Err(error) => refused_by_client(&error, event.topic),
+                    };
+                }
+                None if is_unknown(&mut self.unknown_topics, event.topic) => BadRow::new(
+                    "topic",
+                    Reason::UnknownTopic,
+                    "is unknown to the brokers, and they have not created it",
+                ),
+                None => return Ok(Taken::NeedsTopic(event.topic.to_owned())),
+            },
+            Err(bad) => bad,
+        };
+        self.bad_row(relation_oid, tuple, position, &bad)
+    }
+
+    /// Does with a bad row what the policy says. The row is laid out once more, so that the good
+    /// rows' way needs not keep it.
+    fn bad_row(
+        &mut self,
+        relation_oid: u32,
+        tuple: Tuple<'_>,
+        position: Position,
+        bad: &BadRow,
+    ) -> Result<Taken, Failure> {
+        let reason = bad.reason.word();
+        match self.settings.on_bad_row {
+            OnBadRow::Skip => {
+                tracing::warn!(%position, reason, attribute = %bad.attribute, "a bad row is skipped: {}", bad.message);
+                self.teller.bad_row(reason);
+                self.ledger.passed_over();
+                Ok(Taken::Done)
+            }
+            OnBadRow::Halt => Ok(Taken::Held(Failure::halt(
+                HaltCode::BadRow,
+                format!("row {position} is bad ({reason}): {}", bad.message),
+                "set WALPOST_ON_BAD_ROW to dlq or skip and start walpost again, or put right what the message names; nothing was skipped",
+            ))),
+            OnBadRow::DeadLetter => self.dead_letter(relation_oid, tuple, position, bad),
+        }
+    }
+
+    fn dead_letter(
+        &mut self,
+        relation_oid: u32,
+        tuple: Tuple<'_>,
+        position: Position,
+        bad: &BadRow,
+    ) -> Result<Taken, Failure> {
+        let dlq = &self.settings.dlq_topic;
+        let Some(topic) = self.producer.topic(dlq) else {
+            if is_unknown(&mut self.unknown_topics, dlq) {
+                return Ok(Taken::Held(Failure::halt(
+                    HaltCode::DeadLetterFailed,
+                    format!(
+                        "the dead letter of row {position} has nowhere to go: topic {dlq} does not exist"
+                    ),
+                    "create the topic, with unlimited retention; walpost tries again by itself",
+                )));
+            }
+            return Ok(Taken::NeedsTopic(dlq.clone()));
+        };
+        let Some(Watched::Outbox(mapping)) = self.relations.get(&relation_oid) else {
+            return Ok(Taken::Done);
+        };
+        let row = mapping.row(&mut self.scratch, tuple).map_err(|error| {
+            Failure::again("postgres_protocol", format!("row {position} cannot be read: {error}"))
+        })?;
+        let context = DeadLetterContext {
+            topic: dlq,
+            connector: &self.settings.connector,
+            position,
+            commit_time: self.commit_time,
+            now_unix_micros: now_unix_micros(),
+        };
+        let letter = self.encoder.dead_letter(mapping, &row, bad, &context);
+        match send(&self.producer, topic, &letter, self.ledger.tag()) {
+            Ok(bytes) => {
+                let reason = bad.reason.word();
+                self.ledger.enqueued(bytes + EVENT_OVERHEAD);
+                tracing::warn!(%position, reason, attribute = %bad.attribute, "a bad row goes to the dead letters: {}", bad.message);
+                self.teller.bad_row(reason);
+                self.teller.dead_letter(reason);
+                Ok(Taken::Done)
+            }
+            Err(error) => refused_by_client(&error, dlq),
+        }
+    }
+
+    /// Believes for a while that a topic does not exist.
+    pub(super) fn topic_is_unknown(&mut self, topic: String) {
+        self.unknown_topics.insert(topic, Instant::now() + TOPIC_LIMIT);
+    }
+}
+
+fn is_unknown(unknown: &mut HashMap<String, Instant>, topic: &str) -> bool {
+    match unknown.get(topic) {
+        Some(until) if *until > Instant::now() => true,
+        Some(_) => {
+            unknown.remove(topic);
+            false
+        }
+        None => false,
+    }
+}
+
+fn send(
+    producer: &Producer,
+    topic: TopicId,
+    event: &Event<'_>,
+    tag: u64,
+) -> Result<u64, ClientError> {
+    producer.enqueue(topic, event.key, event.value, event.headers.iter(), tag)?;
+    Ok(event.byte_size() as u64)
+}
+
+fn refused_by_client(error: &ClientError, topic: &str) -> Result<Taken, Failure> {
+    if error.code == rdkafka::types::RDKafkaErrorCode::QueueFull {
+        return Ok(Taken::QueueFull);
+    }
+    Err(Failure::kafka(&format!("enqueue a record for topic {topic}"), error))
+}
+
+fn broken(violation: &Violation) -> Failure {
+    Failure::again("postgres_protocol", format!("the stream breaks its own rules: {violation}"))
+}
+
+/// The wall clock, microseconds since 1970.
+pub(super) fn now_unix_micros() -> i64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .ok()
+        .and_then(|elapsed| i64::try_from(elapsed.as_micros()).ok())
+        .unwrap_or(0)
+}

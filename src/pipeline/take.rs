@@ -1,0 +1,95 @@
+//! Taking messages out of the buffer, until it has no whole one or the in-flight limit is reached.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Pipeline;
+use super::rows::Taken;
+use crate::error::Failure;
+use crate::lsn::Position;
+use crate::pgoutput;
+use crate::postgres::replication::ReplicationMessage;
+
+/// A held row (halted, slot kept) is tried again this often.
+const HELD_INTERVAL: Duration = Duration::from_secs(5);
+
+impl Pipeline {
+    /// Takes messages until the buffer has no whole one, or the limit is reached.
+    pub(super) fn take_rows(&mut self) -> Result<(), Failure> {
+        self.unread = true;
+        while self.may_take() {
+            let peeked = self.stream.peek();
+            let peeked =
+                peeked.map_err(|error| Failure::postgres("read the replication stream", &error))?;
+            let Some((message, length)) = peeked else {
+                self.unread = false;
+                return Ok(());
+            };
+            match message {
+                ReplicationMessage::XLogData { wal_end, sent_at, data, .. } => {
+                    let message = pgoutput::decode(data).map_err(|error| {
+                        Failure::again(
+                            "postgres_protocol",
+                            format!("a message of the stream cannot be read: {error}"),
+                        )
+                    })?;
+                    if let pgoutput::LogicalMessage::Begin(begin) = &message {
+                        self.pace.saw(begin.commit_time.to_unix_micros(), sent_at.to_unix_micros());
+                    }
+                    self.received = self.received.max(wal_end);
+                    match self.rows.take(&message)? {
+                        Taken::Done => {}
+                        Taken::NeedsTopic(topic) => {
+                            self.ask(topic)?;
+                            return Ok(());
+                        }
+                        Taken::QueueFull => return Ok(()),
+                        Taken::Held(failure) => {
+                            self.hold(failure);
+                            return Ok(());
+                        }
+                    }
+                }
+                ReplicationMessage::Keepalive { wal_end, reply_requested, .. } => {
+                    self.pace.caught_up();
+                    self.server_end = self.server_end.max(wal_end);
+                    self.rows.ledger.idle(wal_end);
+                    if reply_requested {
+                        self.asked = true;
+                        self.status_due = Instant::now();
+                    }
+                }
+                ReplicationMessage::CopyDone => {
+                    return Err(Failure::again(
+                        "postgres_closed",
+                        "the server ended the replication stream",
+                    ));
+                }
+            }
+            self.stream.consume(length);
+            if self.alone_until.is_some_and(|until| self.is_past(until)) {
+                tracing::info!("the rows that kafka refused are behind; sending in batches again");
+                self.alone_until = None;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_past(&self, until: Position) -> bool {
+        self.rows.ledger.in_flight_rows() == 0 && self.rows.ledger.taken().covers(until)
+    }
+
+    fn hold(&mut self, failure: Failure) {
+        failure.tell(&self.rows.teller.status);
+        self.held = Some((failure, Instant::now() + HELD_INTERVAL));
+    }
+
+    /// A held row is offered again from time to time: its cause may be gone.
+    pub(super) fn offer_held_again(&mut self) {
+        if self.held.as_ref().is_some_and(|(_, at)| *at <= Instant::now()) {
+            self.held = None;
+            self.unread = true;
+        }
+    }
+}

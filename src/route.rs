@@ -1,0 +1,215 @@
+//! Where an event goes: the topic, and the key that decides its partition.
+
+use crate::cloudevent::bad_row::{BadRow, Reason};
+use crate::outbox::column::ColumnType;
+use crate::outbox::mapping::{Mapping, Piece};
+use crate::outbox::role::Role;
+use crate::outbox::row::OutboxRow;
+use crate::outbox::template::{Part, Template};
+
+/// Longest topic name (`Topic.MAX_NAME_LENGTH` of Apache Kafka).
+const MAX_TOPIC: usize = 249;
+
+/// Longest key, in bytes. Kafka has no limit of its own; a key is an identifier, and a dead letter
+/// has to carry it.
+pub(crate) const MAX_KEY: usize = 64 * 1024;
+
+/// Whether a template can make topic names at all: its literal text has only characters that
+/// Kafka allows, and does not lead to the topics that are Kafka's own.
+///
+/// # Errors
+///
+/// When no row could get a legal name from it.
+pub fn check_topic_template(template: &Template) -> Result<(), String> {
+    let mut whole = Some(String::new());
+    for part in &template.parts {
+        match part {
+            Part::Literal(text) => {
+                if let Some(character) = text.chars().find(|c| !is_topic_character(*c)) {
+                    return Err(format!(
+                        "topic template has {character:?}; Kafka allows letters, digits and ._-"
+                    ));
+                }
+                if let Some(whole) = &mut whole {
+                    whole.push_str(text);
+                }
+            }
+            Part::Role(_) | Part::Column(_) => whole = None,
+        }
+    }
+    if let Some(Part::Literal(first)) = template.parts.first() {
+        if first.starts_with("__") {
+            return Err("topic template begins with __, as Kafka's own topics do".to_owned());
+        }
+    }
+    whole
+        .map_or(Ok(()), |name| check_topic(&name, &[]).map_err(|(_, what)| format!("topic {what}")))
+}
+
+/// Whether a text is a topic that an event may go to.
+fn check_topic(name: &str, reserved: &[String]) -> Result<(), (Reason, &'static str)> {
+    if name.is_empty() {
+        return Err((Reason::Empty, "is empty"));
+    }
+    if !name.chars().all(is_topic_character) {
+        return Err((
+            Reason::IllegalName,
+            "has a character that Kafka does not allow: only letters, digits and ._-",
+        ));
+    }
+    if name.len() > MAX_TOPIC {
+        return Err((Reason::TooLong, "is longer than the 249 characters that Kafka allows"));
+    }
+    if matches!(name, "." | "..") {
+        return Err((Reason::IllegalName, "is . or .., which Kafka refuses"));
+    }
+    if name.starts_with("__") {
+        return Err((Reason::IllegalName, "begins with __, as Kafka's own topics do"));
+    }
+    if reserved.iter().any(|own| own == name) {
+        return Err((Reason::IllegalName, "is a topic that walpost keeps for itself"));
+    }
+    Ok(())
+}
+
+const fn is_topic_character(character: char) -> bool {
+    character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-')
+}
+
+/// Writes the topic of a row into `out`: its own, else the template's.
+pub(crate) fn topic(
+    mapping: &Mapping,
+    row: &OutboxRow<'_>,
+    reserved: &[String],
+    out: &mut String,
+) -> Result<(), BadRow> {
+    out.clear();
+    let own = mapping.role(Role::Topic).and_then(|field| row.text(field));
+    match (own.filter(|own| !own.is_empty()), mapping.topic()) {
+        (Some(own), _) => push_text("topic", own, MAX_TOPIC, out)?,
+        (None, Some(pieces)) => fill("topic", pieces, row, MAX_TOPIC, out)?,
+        (None, None) => {
+            let what = "is missing: the row names none, and WALPOST_TOPIC needs columns that the \
+                        table has not";
+            return Err(BadRow::new("topic", Reason::Missing, what));
+        }
+    }
+    check_topic(out, reserved).map_err(|(reason, what)| BadRow::new("topic", reason, what))
+}
+
+/// Appends a template's text for a row. Every column in it has to have a text: `a.` and `a.b` are
+/// not the same topic with less in it.
+pub(crate) fn fill(
+    attribute: &str,
+    pieces: &[Piece],
+    row: &OutboxRow<'_>,
+    limit: usize,
+    out: &mut String,
+) -> Result<(), BadRow> {
+    for piece in pieces {
+        match piece {
+            Piece::Literal(text) => out.push_str(text),
+            Piece::Column { field, name } => {
+                let Some(bytes) = row.text(*field) else {
+                    let what = format_args!("needs {name}, which is NULL");
+                    return Err(BadRow::new(attribute, Reason::Missing, what));
+                };
+                if bytes.is_empty() {
+                    let what = format_args!("needs {name}, which is empty");
+                    return Err(BadRow::new(attribute, Reason::Empty, what));
+                }
+                push_text(attribute, bytes, limit, out)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn push_text(attribute: &str, bytes: &[u8], limit: usize, out: &mut String) -> Result<(), BadRow> {
+    if bytes.len() > limit {
+        let what = format_args!("is longer than {limit} bytes");
+        return Err(BadRow::new(attribute, Reason::TooLong, what));
+    }
+    let text = std::str::from_utf8(bytes)
+        .map_err(|_| BadRow::new(attribute, Reason::NotRepresentable, "is not UTF-8"))?;
+    out.push_str(text);
+    Ok(())
+}
+
+/// The record key of a row: its partition key, else its aggregate id; `None` is a null key.
+///
+/// An empty partition key is as none; an empty aggregate id is an empty key. The raw bytes of a
+/// `bytea` are decoded into `buffer`.
+pub(crate) fn key<'k>(
+    mapping: &Mapping,
+    row: &OutboxRow<'k>,
+    buffer: &'k mut Vec<u8>,
+) -> Result<Option<&'k [u8]>, BadRow> {
+    let partition_key = mapping
+        .role(Role::PartitionKey)
+        .and_then(|field| Some((field, row.text(field).filter(|text| !text.is_empty())?)));
+    let aggregate_id =
+        || mapping.role(Role::AggregateId).and_then(|field| Some((field, row.text(field)?)));
+    let Some((field, text)) = partition_key.or_else(aggregate_id) else { return Ok(None) };
+    if text.len() > MAX_KEY {
+        let what = format_args!("is longer than {MAX_KEY} bytes");
+        return Err(BadRow::new("key", Reason::TooLong, what));
+    }
+    if field.column_type != ColumnType::Bytea {
+        return Ok(Some(text));
+    }
+    buffer.clear();
+    let printed = row.printed(field).unwrap_or_default();
+    crate::cloudevent::bytea::decode(printed, buffer)
+        .map_err(|_| crate::cloudevent::attribute::not_hex("key"))?;
+    Ok(Some(buffer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(name: &str, expected: Option<Reason>) {
+        let reserved = ["walpost.dlq".to_owned()];
+        let reason = check_topic(name, &reserved).err().map(|(reason, _)| reason);
+        assert_eq!(reason, expected, "{name:?}");
+    }
+
+    #[test]
+    fn topic_names_are_those_that_kafka_allows() {
+        check("outbox.event.Order_1-a", None);
+        check("...", None);
+        check("_a", None);
+        check(&"a".repeat(249), None);
+        check(&"a".repeat(250), Some(Reason::TooLong));
+        check("", Some(Reason::Empty));
+        check(".", Some(Reason::IllegalName));
+        check("..", Some(Reason::IllegalName));
+        check("a b", Some(Reason::IllegalName));
+        check("a/b", Some(Reason::IllegalName));
+        check("é", Some(Reason::IllegalName));
+        check("a\0", Some(Reason::IllegalName));
+        check("__consumer_offsets", Some(Reason::IllegalName));
+        check("walpost.dlq", Some(Reason::IllegalName));
+        check("walpost.dlq2", None);
+    }
+
+    #[track_caller]
+    fn check_template(text: &str, accepted: bool) {
+        let template = Template::parse(text).expect(text);
+        assert_eq!(check_topic_template(&template).is_ok(), accepted, "{text:?}");
+    }
+
+    #[test]
+    fn a_template_that_makes_no_legal_topic_is_refused() {
+        check_template("outbox.event.{aggregate_type}", true);
+        check_template("{aggregate_type}", true);
+        check_template("orders", true);
+        check_template("outbox/{aggregate_type}", false);
+        check_template("a b", false);
+        check_template("__{aggregate_type}", false);
+        check_template("..", false);
+        check_template(&"a".repeat(250), false);
+    }
+}

@@ -1,0 +1,208 @@
+//! The life of a connector: get ready, take the slot, work, and begin again after a failure.
+//!
+//! ```text
+//!  starting ──► standby ──► (slot taken) ──► proof ──► claim ──► streaming ──► draining ──► end
+//!     ▲            ▲                           │                    │
+//!     └────────────┴────── pause ◄─────────────┴──── failure ◄──────┘
+//! ```
+//!
+//! The slot is the lock: everything from the proof on happens under it. A failure ends the
+//! *generation*: the producer is purged, the slot released, and the next attempt starts from the
+//! stored checkpoint.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::config::Config;
+use crate::error::Failure;
+use crate::lsn::Position;
+use crate::pipeline::{KnownTopics, Outcome, Pipeline, Refused, Teller};
+use crate::status::{Heartbeat, State, Status};
+
+mod backoff;
+mod claim;
+mod first_start;
+mod prepare;
+mod watcher;
+
+use backoff::Backoff;
+
+/// Refused rows that are remembered at most. Each is a row that Kafka refused when it was sent
+/// alone; more than this is no longer a matter of single rows.
+const REFUSED_MAX: usize = 10_000;
+
+/// An attempt that worked for this long begins its next pauses from the shortest.
+const LONG_ENOUGH: Duration = Duration::from_secs(30);
+
+/// How a connector's life ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything that was read is confirmed and stored: a restart repeats nothing.
+    Drained,
+    /// The drain took too long; so many events will be sent again.
+    Unsettled(u64),
+}
+
+/// The owner of one stream's life.
+pub struct Supervisor<L> {
+    load: L,
+    config: Config,
+    teller: Teller,
+    heartbeat: Arc<Heartbeat>,
+    known_topics: KnownTopics,
+    /// Tells this process from another one that claims the same generation.
+    nonce: String,
+    refused: Refused,
+    alone_until: Option<Position>,
+}
+
+impl<L> std::fmt::Debug for Supervisor<L> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Supervisor").field("name", &self.config.name).finish_non_exhaustive()
+    }
+}
+
+impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
+    /// A supervisor that begins with `config` and asks `load` for it again at each reconnect, so
+    /// that passwords that were rotated in files are taken without a restart.
+    pub fn new(config: Config, load: L, status: Status) -> Self {
+        let heartbeat = Arc::new(status.heartbeat("relay"));
+        Self {
+            load,
+            config,
+            teller: Teller { status },
+            heartbeat,
+            known_topics: KnownTopics::default(),
+            nonce: nonce(),
+            refused: Refused::new(),
+            alone_until: None,
+        }
+    }
+
+    /// Runs until `drain` becomes true and the drain is over. Not cancel safe: dropped, it leaves
+    /// what is in flight unconfirmed, as a crash does.
+    pub async fn run(mut self, drain: watch::Receiver<bool>) -> Ended {
+        let mut backoff = Backoff::default();
+        loop {
+            let began = Instant::now();
+            let failure = match self.attempt(drain.clone()).await {
+                Attempt::Ended(ended) => return ended,
+                Attempt::Again => continue,
+                Attempt::Failed(failure) => failure,
+            };
+            if began.elapsed() >= LONG_ENOUGH {
+                backoff = Backoff::default();
+            }
+            self.report(&failure);
+            if self.pause(backoff.next(&failure), drain.clone()).await {
+                return Ended::Drained;
+            }
+            self.reload();
+        }
+    }
+
+    /// One attempt: get ready, and work until something ends it.
+    async fn attempt(&mut self, mut drain: watch::Receiver<bool>) -> Attempt {
+        let prepared = {
+            let mut stop = drain.clone();
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|drain| *drain) => return Attempt::Ended(Ended::Drained),
+                prepared = self.prepare() => prepared,
+            }
+        };
+        let prepared = match prepared {
+            Ok(prepared) => prepared,
+            Err(failure) => return Attempt::Failed(failure),
+        };
+        let context = (self.teller.clone(), Arc::clone(&self.heartbeat));
+        let watching = prepared.watching;
+        let pipeline =
+            Pipeline::new(prepared.generation, prepared.settings, context, watching.facts.clone());
+        let pipeline = match pipeline {
+            Ok(pipeline) => pipeline,
+            Err(failure) => return Attempt::Failed(failure),
+        };
+        self.teller.status.set_state(State::Streaming);
+        drain.mark_unchanged();
+        let outcome = pipeline.run(drain).await;
+        drop(watching);
+        self.concluded(outcome)
+    }
+
+    fn concluded(&mut self, outcome: Outcome) -> Attempt {
+        match outcome {
+            Outcome::Drained => Attempt::Ended(Ended::Drained),
+            Outcome::DrainDeadline { unsettled } => Attempt::Ended(Ended::Unsettled(unsettled)),
+            Outcome::Failed(failure) => Attempt::Failed(failure),
+            Outcome::RefusedBatch { until } => {
+                tracing::warn!(%until, "kafka refused a record of a batch; rows up to there are sent one at a time to find it");
+                self.alone_until = Some(until);
+                Attempt::Again
+            }
+            Outcome::RefusedRow { position, said } => {
+                tracing::warn!(%position, said, "kafka refused this row when it was sent alone");
+                if self.refused.len() >= REFUSED_MAX {
+                    self.refused.pop_first();
+                }
+                self.refused.insert(position, said);
+                Attempt::Again
+            }
+        }
+    }
+
+    fn report(&self, failure: &Failure) {
+        // A halt is logged where it is told, once.
+        if let Failure::Again { .. } = failure {
+            tracing::warn!(code = failure.code(), hint = failure.hint(), "{failure}");
+        }
+        failure.tell(&self.teller.status);
+    }
+
+    /// Waits; answers whether the wait was ended by a drain.
+    async fn pause(&self, pause: Duration, mut drain: watch::Receiver<bool>) -> bool {
+        let until = Instant::now() + pause;
+        loop {
+            self.heartbeat.beat();
+            let step = until.min(Instant::now() + Duration::from_secs(1));
+            tokio::select! {
+                biased;
+                _ = drain.wait_for(|drain| *drain) => return true,
+                () = tokio::time::sleep_until(step) => {}
+            }
+            if Instant::now() >= until {
+                return false;
+            }
+        }
+    }
+
+    fn reload(&mut self) {
+        match (self.load)() {
+            Ok(config) => self.config = config,
+            Err(message) => {
+                tracing::error!(
+                    "the configuration cannot be read again, the last one stays: {message}"
+                );
+            }
+        }
+    }
+}
+
+/// How an attempt ended.
+enum Attempt {
+    Ended(Ended),
+    Again,
+    Failed(Failure),
+}
+
+/// Sixteen random hexadecimal digits: the address-space layout, the clock and the process, mixed
+/// by the standard library's own keyed hash.
+fn nonce() -> String {
+    use std::hash::{BuildHasher, Hasher};
+    let mut hasher = std::collections::hash_map::RandomState::new().build_hasher();
+    hasher.write_u32(std::process::id());
+    format!("{:016x}", hasher.finish())
+}

@@ -1,0 +1,200 @@
+//! The checkpoint at a start: read, and claimed for the next generation.
+//!
+//! A claim is a record of the next generation, written and then read back: if a record of that
+//! generation or a higher one is there that is not ours, another process claimed it, and this one
+//! releases the slot. Under the slot's lock that happens only when a frozen process wakes up.
+
+use std::time::Duration;
+
+use super::prepare::Watched;
+use crate::config::Config;
+use crate::error::Failure;
+use crate::kafka::checkpoint::{Checkpoint, FORMAT, Unreadable};
+use crate::kafka::checkpoint_topic::{self, ReadError, Stored};
+use crate::kafka::client::auxiliary;
+use crate::kafka::producer::{Producer, Resolution, TopicId};
+use crate::kafka::topics::{CHECKPOINT_CONFIG, DEAD_LETTER_CONFIG, Made, Topics, Wanted};
+use crate::proof::Facts;
+use crate::status::HaltCode;
+
+/// How long reading the checkpoint may take.
+const READ_LIMIT: Duration = Duration::from_secs(15);
+
+/// Makes walpost's own topics where that is allowed, and checks the checkpoint topic's cleanup.
+pub(super) async fn ensure_topic(config: &Config, topics: &Topics) -> Result<(), Failure> {
+    let topic = &config.checkpoint_topic;
+    if config.create {
+        let replication = config.topic_replication.unwrap_or(-1);
+        let checkpoint =
+            Wanted { name: topic, partitions: 1, replication, config: CHECKPOINT_CONFIG };
+        let letters = Wanted {
+            name: &config.dlq_topic,
+            partitions: 1,
+            replication,
+            config: DEAD_LETTER_CONFIG,
+        };
+        for wanted in [checkpoint, letters] {
+            match topics.ensure(wanted).await {
+                Ok(Made::Created) => tracing::info!(topic = wanted.name, "topic created"),
+                Ok(Made::Existed) => {}
+                // It may be there all the same; what needs it says so if it is not.
+                Err(error) => {
+                    tracing::warn!(topic = wanted.name, %error, "the topic could not be created");
+                }
+            }
+        }
+    }
+    match topics.config(topic, "cleanup.policy").await {
+        Ok(Some(policy)) if policy != "compact" => Err(Failure::halt(
+            HaltCode::NotReady,
+            format!(
+                "the checkpoint topic {topic} has cleanup.policy={policy}, which would delete the checkpoint"
+            ),
+            format!("set cleanup.policy=compact for topic {topic}"),
+        )),
+        Ok(_) => Ok(()),
+        Err(error) => {
+            tracing::warn!(topic, %error, "the checkpoint topic's configuration cannot be read");
+            Ok(())
+        }
+    }
+}
+
+/// Reads the newest checkpoint.
+pub(super) async fn read(config: &Config) -> Result<Stored, Failure> {
+    let client = auxiliary(&config.kafka, &config.name);
+    let (topic, name) = (config.checkpoint_topic.clone(), config.name.clone());
+    let read = tokio::task::spawn_blocking(move || {
+        checkpoint_topic::read(client, &topic, &name, 0, READ_LIMIT)
+    });
+    let topic = &config.checkpoint_topic;
+    match read.await {
+        Ok(Ok(stored)) => Ok(stored),
+        Ok(Err(ReadError::Unreadable { offset, cause: cause @ Unreadable::Newer(_) })) => {
+            Err(Failure::halt(
+                HaltCode::CheckpointNewer,
+                format!("topic {topic}, offset {offset}: {cause}"),
+                "start the newer walpost again, or move back with `walpost checkpoint set`",
+            ))
+        }
+        Ok(Err(ReadError::Unreadable { offset, cause: cause @ Unreadable::Malformed(_) })) => {
+            Err(Failure::halt(
+                HaltCode::CheckpointLost,
+                format!("topic {topic}, offset {offset}: {cause}"),
+                "somebody else wrote to the checkpoint topic: only walpost may. `walpost checkpoint set` writes a good record behind it",
+            ))
+        }
+        Ok(Err(error)) => Err(Failure::again(
+            "kafka_error",
+            format!("failed to read the checkpoint from topic {topic}: {error}"),
+        )),
+        Err(error) => Err(Failure::again("internal", error.to_string())),
+    }
+}
+
+/// Claims the next generation, starting at the place of `base`.
+pub(super) async fn claim(
+    config: &Config,
+    producer: &mut Producer,
+    base: Checkpoint,
+    (stored, facts, nonce): (&Stored, &Facts, &str),
+) -> Result<(Checkpoint, TopicId), Failure> {
+    let topic = own_topic(config, producer).await?;
+    let highest = stored.generations.last().copied().unwrap_or(0).max(base.generation);
+    let record = Checkpoint {
+        format: FORMAT,
+        generation: highest + 1,
+        nonce: nonce.to_owned(),
+        timeline: facts.timeline,
+        ..base
+    };
+    let key = Checkpoint::key(record.shard, record.generation);
+    let doing = "claim the checkpoint";
+    producer
+        .deliver(topic, key.as_bytes(), Some(&record.encode()))
+        .await
+        .map_err(|error| Failure::kafka(doing, &error))?;
+    let again = read(config).await?;
+    let ours = again
+        .checkpoint
+        .as_ref()
+        .is_some_and(|found| found.generation == record.generation && found.nonce == record.nonce);
+    if !ours {
+        return Err(Failure::halt(
+            HaltCode::Fenced,
+            format!(
+                "another process has claimed the checkpoint of {} in the same moment",
+                config.name
+            ),
+            "two databases may have one WALPOST_NAME; else walpost goes on by itself",
+        ));
+    }
+    for generation in stored.generations.iter().filter(|older| **older < record.generation) {
+        let key = Checkpoint::key(record.shard, *generation);
+        producer
+            .deliver(topic, key.as_bytes(), None)
+            .await
+            .map_err(|error| Failure::kafka("remove an older checkpoint", &error))?;
+    }
+    tracing::info!(
+        generation = record.generation,
+        commit_lsn = %record.commit_lsn,
+        next_ordinal = record.next_ordinal,
+        resume_lsn = %record.resume_lsn,
+        "going on from the checkpoint"
+    );
+    Ok((record, topic))
+}
+
+async fn own_topic(config: &Config, producer: &mut Producer) -> Result<TopicId, Failure> {
+    let name = &config.checkpoint_topic;
+    let doing = format!("look up topic {name}");
+    let question = producer.question(name).map_err(|error| Failure::kafka(&doing, &error))?;
+    let answer = tokio::task::spawn_blocking(question)
+        .await
+        .map_err(|error| Failure::again("internal", error.to_string()))?;
+    match answer {
+        Resolution::Known { topic, partitions: 1 } => Ok(producer.learn(name, topic)),
+        Resolution::Known { partitions, .. } => Err(Failure::halt(
+            HaltCode::NotReady,
+            format!("the checkpoint topic {name} has {partitions} partitions; it must have one"),
+            format!(
+                "delete topic {name} if it is not a checkpoint topic of walpost's, or set WALPOST_CHECKPOINT_TOPIC"
+            ),
+        )),
+        Resolution::Unknown => Err(Failure::halt(
+            HaltCode::NotReady,
+            format!("the checkpoint topic {name} does not exist"),
+            "create it with one partition and cleanup.policy=compact, or let walpost do it with WALPOST_CREATE=true",
+        )),
+        Resolution::Forbidden(error) | Resolution::Unanswered(error) => {
+            Err(Failure::kafka(&doing, &error))
+        }
+    }
+}
+
+/// The first record of a stream that begins where the slot stands.
+pub(super) fn beginning(config: &Config, facts: &Facts, watched: &Watched) -> Checkpoint {
+    Checkpoint {
+        format: FORMAT,
+        name: config.name.clone(),
+        shard: 0,
+        generation: 0,
+        nonce: String::new(),
+        phase: crate::kafka::checkpoint::Phase::Stream,
+        system_identifier: facts.system_identifier.clone(),
+        timeline: facts.timeline,
+        cluster_id: facts.cluster_id.clone(),
+        slot: config.slot.clone(),
+        publication: config.publication.clone(),
+        fingerprint: watched.fingerprint.clone(),
+        commit_lsn: crate::lsn::Lsn::INVALID,
+        next_ordinal: 0,
+        complete: true,
+        resume_lsn: facts.confirmed_flush_lsn,
+        xid: 0,
+        commit_time: 0,
+        prune_floor: facts.confirmed_flush_lsn,
+        unknown: serde_json::Map::new(),
+    }
+}

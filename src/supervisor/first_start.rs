@@ -1,0 +1,243 @@
+//! What a start finds in the database, and what the first one makes.
+//!
+//! The order of making is publication, then slot: a slot decodes with the catalog as it was when
+//! each row was written, so a publication made after the slot is missing for the rows between
+//! (Postgres up to 17 refuses to go on, 18 leaves the rows out with a warning in its own log).
+
+use std::time::Duration;
+
+use super::claim;
+use super::prepare::Watched;
+use crate::config::Config;
+use crate::error::Failure;
+use crate::kafka::checkpoint::Checkpoint;
+use crate::lsn::Lsn;
+use crate::outbox::role::TableName;
+use crate::postgres::catalog::{Catalog, Publication};
+use crate::postgres::replication::ReplicationConnection;
+use crate::proof::Facts;
+use crate::status::HaltCode;
+
+/// Counting rows only serves a warning.
+const COUNT_LIMIT: Duration = Duration::from_secs(5);
+
+/// Making a slot waits for every transaction that is running to end; this is how long an attempt
+/// waits before it says so and begins again.
+const SLOT_LIMIT: Duration = Duration::from_secs(60);
+
+/// Looks at publication and tables; on a first start makes what is missing.
+pub(super) async fn prepare(config: &Config, catalog: &Catalog) -> Result<Watched, Failure> {
+    let slot = catalog
+        .slot(&config.slot)
+        .await
+        .map_err(|error| Failure::postgres(&format!("look at slot {}", config.slot), &error))?;
+    let publication = publication(config, catalog).await?;
+    if let (Some(_), Some(publication)) = (&slot, &publication) {
+        return examine(config, catalog, publication).await;
+    }
+    let stored = claim::read(config).await?;
+    if let Some(checkpoint) = stored.checkpoint {
+        return Err(missing_with_checkpoint(config, slot.is_none(), checkpoint.resume_lsn));
+    }
+    if slot.is_some() {
+        return Err(Failure::halt(
+            HaltCode::NotReady,
+            format!("slot {} exists, but publication {} does not", config.slot, config.publication),
+            "a publication must be older than the slot that reads it: drop the slot with SELECT pg_drop_replication_slot(…), and walpost makes both in order",
+        ));
+    }
+    if !config.create {
+        return Err(Failure::halt(
+            HaltCode::NotReady,
+            format!("slot {} does not exist, and WALPOST_CREATE is false", config.slot),
+            format!(
+                "CREATE PUBLICATION … FOR TABLE … WITH (publish = 'insert', publish_via_partition_root = true); then SELECT pg_create_logical_replication_slot('{}', 'pgoutput')",
+                config.slot
+            ),
+        ));
+    }
+    let publication = match publication {
+        Some(publication) => publication,
+        None => make_publication(config, catalog).await?,
+    };
+    let watched = examine(config, catalog, &publication).await?;
+    make_slot(config, catalog).await?;
+    Ok(watched)
+}
+
+fn missing_with_checkpoint(config: &Config, slot_missing: bool, resume_lsn: Lsn) -> Failure {
+    if slot_missing {
+        return Failure::halt(
+            HaltCode::SlotMissing,
+            format!(
+                "replication slot {} does not exist, but the checkpoint stands at {resume_lsn}",
+                config.slot
+            ),
+            "rows committed after the checkpoint may be missing in Kafka. If the server failed over, the slot did not come along. `walpost checkpoint accept` makes a new slot, after printing the range",
+        );
+    }
+    Failure::halt(
+        HaltCode::PublicationChanged,
+        format!("publication {} does not exist any more", config.publication),
+        format!(
+            "rows committed after {resume_lsn} may be missing in Kafka. Create the publication again; then `walpost checkpoint accept` goes on, after printing the range"
+        ),
+    )
+}
+
+async fn publication(config: &Config, catalog: &Catalog) -> Result<Option<Publication>, Failure> {
+    catalog.publication(&config.publication).await.map_err(|error| {
+        Failure::postgres(&format!("look at publication {}", config.publication), &error)
+    })
+}
+
+async fn make_publication(config: &Config, catalog: &Catalog) -> Result<Publication, Failure> {
+    for name in &config.tables {
+        table_oid(catalog, name).await?;
+    }
+    let tables: Vec<_> =
+        config.tables.iter().map(|name| (name.schema.as_str(), name.table.as_str())).collect();
+    catalog.create_publication(&config.publication, &tables).await.map_err(|error| {
+        Failure::postgres(&format!("create publication {}", config.publication), &error)
+    })?;
+    tracing::info!(publication = config.publication, "publication created");
+    publication(config, catalog).await?.ok_or_else(|| {
+        Failure::again("postgres_error", "the publication that was made is not there")
+    })
+}
+
+async fn table_oid(catalog: &Catalog, name: &TableName) -> Result<u32, Failure> {
+    let table = catalog
+        .table(&name.schema, &name.table)
+        .await
+        .map_err(|error| Failure::postgres(&format!("look at table {name}"), &error))?;
+    table.map(|table| table.oid).ok_or_else(|| {
+        Failure::halt(
+            HaltCode::NotReady,
+            format!("table {name} does not exist"),
+            "create the outbox table, or name another one in WALPOST_TABLE",
+        )
+    })
+}
+
+/// Checks that the publication sends what is needed, and takes its fingerprint.
+pub(super) async fn examine(
+    config: &Config,
+    catalog: &Catalog,
+    publication: &Publication,
+) -> Result<Watched, Failure> {
+    let name = &config.publication;
+    let not_ready =
+        |message: String, hint: String| Failure::halt(HaltCode::NotReady, message, hint);
+    if !publication.insert {
+        return Err(not_ready(
+            format!("publication {name} does not publish inserts"),
+            format!("ALTER PUBLICATION {name} SET (publish = 'insert')"),
+        ));
+    }
+    let mut table_oids = Vec::with_capacity(config.tables.len());
+    for table in &config.tables {
+        let oid = table_oid(catalog, table).await?;
+        let published = publication.tables.iter().any(|published| published.oid == oid);
+        if !published {
+            return Err(not_ready(
+                format!("publication {name} does not contain table {table}"),
+                format!("ALTER PUBLICATION {name} ADD TABLE {table}"),
+            ));
+        }
+        table_oids.push(oid);
+    }
+    if !publication.via_partition_root {
+        tracing::warn!(
+            publication = name,
+            "publish_via_partition_root is off: rows of a partitioned outbox would come under the names of its partitions"
+        );
+    }
+    Ok(Watched { fingerprint: fingerprint(publication, &table_oids), table_oids })
+}
+
+/// Object ids and row versions of the publication and of the tables' membership in it. A row
+/// version (`xmin`) changes with every `ALTER`, also with one that was taken back.
+fn fingerprint(publication: &Publication, table_oids: &[u32]) -> String {
+    use std::fmt::Write as _;
+    let mut text = format!("publication {}/{}", publication.oid, publication.xmin);
+    for schema in &publication.schemas {
+        let written = write!(text, ", schema {}/{}", schema.oid, schema.xmin);
+        debug_assert!(written.is_ok(), "a String takes everything");
+    }
+    for oid in table_oids {
+        let member = publication
+            .tables
+            .iter()
+            .find(|published| published.oid == *oid)
+            .and_then(|published| published.membership.as_ref());
+        let member = member
+            .map_or_else(|| "-".to_owned(), |member| format!("{}/{}", member.oid, member.xmin));
+        let written = write!(text, "; table {oid} {member}");
+        debug_assert!(written.is_ok(), "a String takes everything");
+    }
+    text
+}
+
+async fn make_slot(config: &Config, catalog: &Catalog) -> Result<(), Failure> {
+    let doing = format!("create slot {}", config.slot);
+    let mut connection = ReplicationConnection::connect(&config.database)
+        .await
+        .map_err(|error| Failure::postgres("connect for replication", &error))?;
+    let created = tokio::time::timeout(SLOT_LIMIT, connection.create_slot(&config.slot, true));
+    match created.await {
+        Ok(Ok(created)) => {
+            tracing::info!(slot = config.slot, consistent_point = %created.consistent_point, "slot created");
+        }
+        Ok(Err(error)) => return Err(Failure::postgres(&doing, &error)),
+        Err(_) => {
+            return Err(Failure::Again {
+                code: "slot_creation_waits",
+                message: format!("failed to {doing} within {SLOT_LIMIT:?}: it waits for running transactions to end"),
+                hint: Some("SELECT pid, xact_start, query FROM pg_stat_activity ORDER BY xact_start; and pg_prepared_xacts: end the oldest".to_owned()),
+            });
+        }
+    }
+    say_what_is_not_sent(config, catalog).await;
+    Ok(())
+}
+
+/// The rows that were in the tables before the slot are not in the stream.
+async fn say_what_is_not_sent(config: &Config, catalog: &Catalog) {
+    for table in &config.tables {
+        match catalog.count_rows(&table.schema, &table.table, COUNT_LIMIT).await {
+            Ok(Some(0)) => {}
+            Ok(Some(rows)) => tracing::warn!(
+                table = %table,
+                rows,
+                "these rows were in the table before the slot and are not sent"
+            ),
+            Ok(None) => tracing::warn!(
+                table = %table,
+                "rows that were in the table before the slot are not sent; there are too many to count"
+            ),
+            Err(error) => tracing::warn!(
+                table = %table,
+                error = %crate::error::chain(&error),
+                "rows that were in the table before the slot are not sent; they cannot be counted"
+            ),
+        }
+    }
+}
+
+/// There is a slot and no checkpoint: the stream begins where the slot stands, which is never
+/// ahead of a checkpoint that was lost.
+pub(super) async fn adopt(
+    config: &Config,
+    catalog: &Catalog,
+    facts: &Facts,
+    watched: &Watched,
+) -> Checkpoint {
+    tracing::warn!(
+        slot = config.slot,
+        confirmed_flush_lsn = %facts.confirmed_flush_lsn,
+        "no checkpoint is stored for this connector: taking the slot's position. If there was one, events since then are sent again"
+    );
+    say_what_is_not_sent(config, catalog).await;
+    claim::beginning(config, facts, watched)
+}

@@ -1,0 +1,462 @@
+//! From nothing to a slot that is held, a checkpoint that is proven, and a generation that is
+//! claimed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::watcher::{self, Watching};
+use super::{Supervisor, claim, first_start};
+use crate::config::Config;
+use crate::error::Failure;
+use crate::kafka::client::{ANSWER_LIMIT, auxiliary, producer_properties};
+use crate::kafka::producer::Producer;
+use crate::kafka::topics::Topics;
+use crate::lsn::Lsn;
+use crate::pipeline::{Generation, KnownTopics, RowSettings, Settings, TopicMaker};
+use crate::postgres::catalog::{Catalog, Server, Slot, XactStatus};
+use crate::postgres::replication::{ReplicationConnection, ReplicationStream, StatusUpdate};
+use crate::proof::{self, Facts, LastTransaction};
+use crate::status::{HaltCode, State};
+
+/// How often a standby looks whether the slot is free.
+const STANDBY_POLL: Duration = Duration::from_millis(200);
+
+/// How often a standby asks Kafka whether it is there.
+const STANDBY_KAFKA_POLL: Duration = Duration::from_secs(10);
+
+/// How often the server hears from us while the proof is made.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// The publication and the tables as they were found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Watched {
+    /// Object ids and row versions, as text.
+    pub(super) fingerprint: String,
+    /// Object ids of the outbox tables.
+    pub(super) table_oids: Vec<u32>,
+}
+
+/// All that the pipeline needs.
+pub(super) struct Prepared {
+    pub(super) generation: Generation,
+    pub(super) settings: Settings,
+    pub(super) watching: Watching,
+}
+
+/// The two servers, reached.
+struct Reached {
+    catalog: Catalog,
+    server: Server,
+    producer: Producer,
+    cluster_id: String,
+}
+
+impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
+    pub(super) async fn prepare(&mut self) -> Result<Prepared, Failure> {
+        if !self.teller.is_halted() {
+            self.teller.status.set_state(State::Starting);
+        }
+        let config = self.config.clone();
+        let mut reached = self.reach(&config).await?;
+        let topics = Topics::new(&auxiliary(&config.kafka, &config.name)).map_err(|error| {
+            Failure::again("kafka_error", format!("failed to make a kafka client: {error}"))
+        })?;
+        claim::ensure_topic(&config, &topics).await?;
+        let watched = first_start::prepare(&config, &reached.catalog).await?;
+        let stream = loop {
+            self.wait_for_slot(&config, &reached).await?;
+            let mut connection = ReplicationConnection::connect(&config.database)
+                .await
+                .map_err(|error| Failure::postgres("connect for replication", &error))?;
+            let identity = connection
+                .identify_system()
+                .await
+                .map_err(|error| Failure::postgres("identify the system", &error))?;
+            let history = history(&mut connection, identity.timeline).await?;
+            let publications = [config.publication.as_str()];
+            let started =
+                connection.start_replication(&config.slot, Lsn::INVALID, &publications, false);
+            match started.await {
+                Ok(stream) => break (stream, identity, history),
+                Err(error) if error.sqlstate() == Some("55006") => {
+                    tracing::debug!("the slot was taken by another in the same moment");
+                    tokio::time::sleep(STANDBY_POLL).await;
+                }
+                Err(error) => return Err(self.not_started(&config, &reached, &error).await),
+            }
+        };
+        let (mut stream, identity, history) = stream;
+        let proven = {
+            let proof = self.prove_and_claim(
+                &config,
+                &mut reached,
+                &watched,
+                (identity.system_id.to_string(), identity.timeline, history),
+            );
+            under_heartbeat(&mut stream, proof).await?
+        };
+        let settings = settings(&config, &reached.server, &watched, self.known_topics.clone());
+        let (checkpoint, checkpoint_topic) = proven;
+        let watching =
+            watcher::watch(reached.catalog, Arc::new(config), watched, self.teller.clone());
+        let generation = Generation {
+            stream,
+            producer: reached.producer,
+            checkpoint,
+            checkpoint_topic,
+            refused: self.refused.clone(),
+            alone_until: self.alone_until.take(),
+        };
+        Ok(Prepared { generation, settings, watching })
+    }
+
+    /// Connects to both servers, side by side.
+    async fn reach(&self, config: &Config) -> Result<Reached, Failure> {
+        let create_topics = config.topic_partitions.is_none();
+        let properties = producer_properties(
+            &config.kafka,
+            &config.name,
+            config.events.max_event,
+            create_topics,
+        );
+        let producer = Producer::new(&properties).map_err(|error| {
+            Failure::again("kafka_error", format!("failed to make the producer: {error}"))
+        })?;
+        let handle = producer.handle();
+        let kafka = async {
+            let id = tokio::task::spawn_blocking(move || handle.cluster_id(ANSWER_LIMIT));
+            match id.await {
+                Ok(Some(id)) => {
+                    self.teller.kafka_contact();
+                    Ok(id)
+                }
+                Ok(None) | Err(_) => Err(self.kafka_unreachable(config, &producer)),
+            }
+        };
+        let postgres = async {
+            let catalog = Catalog::connect(&config.database)
+                .await
+                .map_err(|error| Failure::postgres("connect to the database", &error))?;
+            let server = catalog
+                .server()
+                .await
+                .map_err(|error| Failure::postgres("ask the server for its settings", &error))?;
+            self.teller.postgres_contact(&server);
+            Ok((catalog, server))
+        };
+        let (kafka, postgres): (Result<String, Failure>, Result<_, Failure>) =
+            tokio::join!(kafka, postgres);
+        let (catalog, server) = postgres?;
+        let cluster_id = kafka?;
+        ready(&server)?;
+        Ok(Reached { catalog, server, producer, cluster_id })
+    }
+
+    /// Says why no broker answered, from what librdkafka reported meanwhile.
+    fn kafka_unreachable(&self, config: &Config, producer: &Producer) -> Failure {
+        use crate::kafka::librdkafka::Happening;
+        use crate::kafka::producer::{Meaning, meaning};
+        let mut last = None;
+        producer.happenings(|happening| {
+            if let Happening::Notice(error) | Happening::Fatal(error) = happening {
+                let worse = meaning(error.code) == Meaning::Forbidden;
+                if last.is_none() || worse {
+                    last = Some(error);
+                }
+            }
+        });
+        let servers = &config.kafka.bootstrap_servers;
+        match last {
+            Some(error) if meaning(error.code) == Meaning::Forbidden => Failure::halt(
+                HaltCode::Authentication,
+                format!("kafka at {servers} refuses walpost: {error}"),
+                "check KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD and KAFKA_SECURITY_PROTOCOL; walpost tries again by itself",
+            ),
+            Some(error) => Failure::Again {
+                code: "kafka_unreachable",
+                message: format!("no answer from kafka at {servers}: {error}"),
+                hint: Some(
+                    "check KAFKA_BOOTSTRAP_SERVERS, KAFKA_SECURITY_PROTOCOL and the network"
+                        .to_owned(),
+                ),
+            },
+            None => Failure::Again {
+                code: "kafka_unreachable",
+                message: format!("no answer from kafka at {servers} within {ANSWER_LIMIT:?}"),
+                hint: Some("check KAFKA_BOOTSTRAP_SERVERS and the network".to_owned()),
+            },
+        }
+    }
+
+    /// Waits until nobody holds the slot.
+    async fn wait_for_slot(&self, config: &Config, reached: &Reached) -> Result<(), Failure> {
+        let mut asked_kafka = tokio::time::Instant::now();
+        let mut standby = false;
+        loop {
+            self.heartbeat.beat();
+            let slot = slot(config, &reached.catalog).await?;
+            usable(config, &slot)?;
+            if !slot.active {
+                return Ok(());
+            }
+            if !standby {
+                standby = true;
+                tracing::info!(
+                    slot = config.slot,
+                    holder_pid = slot.active_pid,
+                    "standby: another holds the slot"
+                );
+                self.teller.status.set_state(State::Standby);
+            }
+            self.teller.standby(&slot);
+            self.teller.postgres_contact(&reached.server);
+            if asked_kafka.elapsed() >= STANDBY_KAFKA_POLL {
+                asked_kafka = tokio::time::Instant::now();
+                let handle = reached.producer.handle();
+                let teller = self.teller.clone();
+                tokio::task::spawn_blocking(move || {
+                    if handle.answers(ANSWER_LIMIT) {
+                        teller.kafka_contact();
+                    }
+                });
+            }
+            tokio::time::sleep(STANDBY_POLL).await;
+        }
+    }
+
+    /// `START_REPLICATION` was refused: says why, by what the catalog knows. One SQLSTATE stands
+    /// for a missing slot and a missing publication alike.
+    async fn not_started(
+        &self,
+        config: &Config,
+        reached: &Reached,
+        error: &crate::postgres::error::Error,
+    ) -> Failure {
+        match slot(config, &reached.catalog).await.and_then(|slot| usable(config, &slot)) {
+            Ok(()) => {
+                Failure::postgres(&format!("start replication from slot {}", config.slot), error)
+            }
+            Err(failure) => failure,
+        }
+    }
+
+    async fn prove_and_claim(
+        &self,
+        config: &Config,
+        reached: &mut Reached,
+        watched: &Watched,
+        (system_identifier, timeline, history): (String, u32, Vec<proof::TimelineSwitch>),
+    ) -> Result<(crate::kafka::checkpoint::Checkpoint, crate::kafka::producer::TopicId), Failure>
+    {
+        let stored = claim::read(config).await?;
+        let slot = slot(config, &reached.catalog).await?;
+        let last_transaction = match &stored.checkpoint {
+            Some(checkpoint) if checkpoint.xid != 0 => {
+                last_transaction(&reached.catalog, checkpoint.xid).await?
+            }
+            _ => LastTransaction::Unknown,
+        };
+        let facts = Facts {
+            system_identifier,
+            timeline,
+            history,
+            cluster_id: reached.cluster_id.clone(),
+            confirmed_flush_lsn: slot.confirmed_flush_lsn.unwrap_or(Lsn::INVALID),
+            wal_end: slot.wal_end,
+            fingerprint: watched.fingerprint.clone(),
+            last_transaction,
+        };
+        let base = match &stored.checkpoint {
+            Some(checkpoint) => {
+                proof::prove(checkpoint, &facts)?;
+                checkpoint.clone()
+            }
+            None => first_start::adopt(config, &reached.catalog, &facts, watched).await,
+        };
+        claim::claim(config, &mut reached.producer, base, (&stored, &facts, &self.nonce)).await
+    }
+}
+
+/// The server can be followed.
+fn ready(server: &Server) -> Result<(), Failure> {
+    let not_ready =
+        |message: String, hint: &str| Err(Failure::halt(HaltCode::NotReady, message, hint));
+    if server.version_num < 140_000 {
+        return not_ready(
+            format!(
+                "the server is Postgres {}; 14 is the oldest that walpost follows",
+                version(server)
+            ),
+            "upgrade the server",
+        );
+    }
+    if server.wal_level != "logical" {
+        return not_ready(
+            format!("wal_level is {}", server.wal_level),
+            "ALTER SYSTEM SET wal_level = 'logical'; then restart the server",
+        );
+    }
+    if server.in_recovery {
+        return not_ready(
+            "the server is a standby".to_owned(),
+            "connect to the primary; PGTARGETSESSIONATTRS=read-write picks it among several hosts",
+        );
+    }
+    Ok(())
+}
+
+async fn slot(config: &Config, catalog: &Catalog) -> Result<Slot, Failure> {
+    let slot = catalog
+        .slot(&config.slot)
+        .await
+        .map_err(|error| Failure::postgres(&format!("look at slot {}", config.slot), &error))?;
+    slot.ok_or_else(|| {
+        Failure::halt(
+            HaltCode::SlotMissing,
+            format!("replication slot {} does not exist, but a checkpoint does", config.slot),
+            "rows committed since the checkpoint may be missing in Kafka. If the server failed over, the slot did not come along. `walpost checkpoint accept` makes a new slot, after printing the range",
+        )
+    })
+}
+
+/// The slot is one that walpost can read, and has lost nothing.
+fn usable(config: &Config, slot: &Slot) -> Result<(), Failure> {
+    let name = &config.slot;
+    if slot.plugin.as_deref() != Some("pgoutput") {
+        return Err(Failure::halt(
+            HaltCode::NotReady,
+            format!("replication slot {name} is not a logical slot of pgoutput"),
+            "set WALPOST_SLOT to another name; walpost makes a slot of its own",
+        ));
+    }
+    if slot.database.as_deref() != Some(config.database.database.as_str()) {
+        return Err(Failure::halt(
+            HaltCode::NotReady,
+            format!("replication slot {name} belongs to another database"),
+            "set WALPOST_SLOT to another name: slot names are one namespace for all databases of a server",
+        ));
+    }
+    let lost = slot.wal_status.as_deref() == Some("lost") || slot.invalidation_reason.is_some();
+    if lost {
+        let reason = slot.invalidation_reason.as_deref().unwrap_or("its WAL was removed");
+        return Err(Failure::halt(
+            HaltCode::SlotLost,
+            format!("replication slot {name} is lost ({reason})"),
+            "rows committed since the checkpoint may be missing in Kafka. Raise max_slot_wal_keep_size; `walpost checkpoint accept` makes a new slot, after printing the range",
+        ));
+    }
+    Ok(())
+}
+
+async fn history(
+    connection: &mut ReplicationConnection,
+    timeline: u32,
+) -> Result<Vec<proof::TimelineSwitch>, Failure> {
+    if timeline <= 1 {
+        return Ok(Vec::new());
+    }
+    let switches = connection
+        .timeline_history(timeline)
+        .await
+        .map_err(|error| Failure::postgres("read the timeline history", &error))?;
+    Ok(switches
+        .into_iter()
+        .map(|switch| proof::TimelineSwitch {
+            timeline: switch.timeline,
+            switch_point: switch.switch_point,
+        })
+        .collect())
+}
+
+/// What became of the transaction with this number. Numbers are sent without their epoch; the
+/// last one that the server has given out tells it.
+async fn last_transaction(catalog: &Catalog, xid: u32) -> Result<LastTransaction, Failure> {
+    let doing = "ask for the last transaction";
+    let next = catalog.next_xid().await.map_err(|error| Failure::postgres(doing, &error))?;
+    let epoch = next & !u64::from(u32::MAX);
+    let full = match epoch + u64::from(xid) {
+        full if full < next => full,
+        ahead => match ahead.checked_sub(1 << 32) {
+            Some(before) => before,
+            None => return Ok(LastTransaction::NotCommitted),
+        },
+    };
+    let status =
+        catalog.xact_status(full).await.map_err(|error| Failure::postgres(doing, &error))?;
+    Ok(match status {
+        XactStatus::Committed => LastTransaction::Committed,
+        XactStatus::Aborted | XactStatus::Future => LastTransaction::NotCommitted,
+        // A commit that waits for a synchronous standby is in the log, and was sent, but is not
+        // visible yet.
+        XactStatus::InProgress | XactStatus::TooOld => LastTransaction::Unknown,
+    })
+}
+
+/// The server's version for people: 150018 is 15.18.
+pub(super) fn version(server: &Server) -> String {
+    format!("{}.{}", server.version_num / 10_000, server.version_num % 10_000)
+}
+
+/// The server's clock less ours, microseconds. The time that the question took is in it.
+fn clock_skew(server: &Server) -> i64 {
+    server.now.saturating_sub(crate::postgres::timestamp::PgTimestamp::now().to_unix_micros())
+}
+
+/// Does `work` while the server hears from us, with a flush position of 0/0, which says nothing.
+/// The socket stays unread.
+async fn under_heartbeat<T>(
+    stream: &mut ReplicationStream,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let mut work = std::pin::pin!(work);
+    let mut timer = tokio::time::interval(HEARTBEAT);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            _ = timer.tick() => {
+                let nothing = StatusUpdate {
+                    write: Lsn::INVALID,
+                    flush: Lsn::INVALID,
+                    apply: Lsn::INVALID,
+                    reply_requested: false,
+                };
+                stream
+                    .send_status(nothing)
+                    .await
+                    .map_err(|error| Failure::postgres("send a status update", &error))?;
+            }
+        }
+    }
+}
+
+fn settings(
+    config: &Config,
+    server: &Server,
+    watched: &Watched,
+    known_topics: KnownTopics,
+) -> Settings {
+    let rows = RowSettings {
+        connector: config.name.clone(),
+        tables: config.tables.clone(),
+        table_oids: watched.table_oids.clone(),
+        events: config.events.clone(),
+        on_bad_row: config.on_bad_row,
+        dlq_topic: config.dlq_topic.clone(),
+    };
+    let topic_maker = config.topic_partitions.map(|partitions| TopicMaker {
+        client: auxiliary(&config.kafka, &config.name),
+        partitions,
+        replication: config.topic_replication.unwrap_or(-1),
+    });
+    Settings {
+        rows,
+        max_in_flight: config.max_in_flight,
+        // The server gives up after its time-out; three chances before that.
+        status_interval: (config.database.wal_sender_timeout / 3).min(Duration::from_secs(10)),
+        shutdown_timeout: config.shutdown_timeout,
+        topic_maker,
+        known_topics,
+        clock_skew: clock_skew(server),
+    }
+}
