@@ -196,7 +196,7 @@ impl Deliveries {
                 state.next
             );
             let first = number == state.next;
-            let row = (key, number);
+            let row = (key.clone(), number);
             let before = rows.insert(id, row.clone());
             assert_eq!(
                 before.is_none(),
@@ -204,7 +204,6 @@ impl Deliveries {
                 "two rows are numbered {number} of {key}, or one id has two: {record:?}"
             );
             assert!(before.is_none_or(|before| before == row), "{record:?}");
-            let (key, number) = row;
             if last_period == *period && !(goes_back && *repeats == Repeats::WithinPeriods) {
                 assert_eq!(
                     number,
