@@ -35,7 +35,7 @@ fn the_count_of_a_key_is_its_commit_order_in_the_log() {
     let workload = Workload::start(&database, seed());
     std::thread::sleep(Duration::from_secs(3));
     let written = workload.stop();
-    assert!(written.rows > 5_000 && written.undone > 0 && written.failures == 0, "{written:?}");
+    assert!(written.rows > 500 && written.undone > 0 && written.failures == 0, "{written:?}");
 
     let commits = Commits::read(&database);
     assert_eq!(u64::try_from(commits.rows.len()).unwrap(), written.rows);
@@ -66,7 +66,10 @@ fn every_mistake_of_a_relay_is_noticed() {
             events
         }),
         ("came before row", |mut events| {
-            events.remove(0);
+            // Of a key that has more rows.
+            let later = |event: &Event| events.iter().filter(|it| it.key == event.key).count() > 1;
+            let gone = events.iter().position(later).unwrap();
+            events.remove(gone);
             events
         }),
         ("never committed", |mut events| {
