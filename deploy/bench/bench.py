@@ -78,13 +78,12 @@ class Servers:
 
     def script(self, name, *arguments):
         environment = {**os.environ, "KAFKA_DEV_JVM": "-Xms512m -Xmx1g"}
-        subprocess.run([REPOSITORY / "deploy/dev" / name, *arguments], check=True, env=environment,
-                       stderr=subprocess.DEVNULL if name == "x" else None)
+        subprocess.run([REPOSITORY / "deploy/dev" / name, *arguments], check=True, env=environment)
 
     def sql(self, *statements):
         words = [word for statement in statements for word in ("-c", statement)]
         out = subprocess.run([CLIENTS / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", self.url(), *words],
-                             check=True, capture_output=True, text=True)
+                             check=True, stdout=subprocess.PIPE, text=True)
         return out.stdout.strip()
 
     def url(self):
@@ -163,8 +162,8 @@ def write_rows(servers, shape):
     each = ROWS if shape == "all" else int(shape)
     begin = time.time()
     servers.sql(f"""do $$ begin
-        for first in 1..{ROWS} by {each} loop
-            {INSERT} {SELECT}first, least(first + {each - 1}, {ROWS})) n;
+        for start in 1..{ROWS} by {each} loop
+            {INSERT} {SELECT}start, least(start + {each - 1}, {ROWS})) n;
             commit;
         end loop; end $$""")
     length = servers.sql("select round(avg(octet_length(payload::text))) from outbox")
