@@ -4,9 +4,7 @@
 //! written to, and lends it out until the next one. Payloads are copied from the row or borrowed
 //! from it, never parsed and printed again.
 
-pub(crate) mod attribute;
-pub mod bad_row;
-pub(crate) mod bytea;
+mod attribute;
 mod context;
 mod dead_letter;
 mod encoder;
@@ -22,13 +20,14 @@ mod time;
 mod uri;
 
 pub use attribute::{check_extension_name, extension_name_is_long};
-pub use bad_row::{BadRow, Reason};
 pub use dead_letter::DeadLetterContext;
 pub use encoder::{Encoder, Event, OptionsError};
 pub use headers::Headers;
 pub use media_type::check_media_type;
 pub use source::check_source;
 pub use time::check_time_zone;
+
+pub use crate::outbox::bad_row::{BadRow, Reason};
 
 #[cfg(test)]
 mod tests;

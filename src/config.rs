@@ -1,7 +1,27 @@
 //! The configuration: one table of all variables, and the validated values made of it.
+//!
+//! Only environment variables, and a file of them. All mistakes are reported together, and nothing
+//! starts before there is none.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
+
+mod database;
+pub mod env;
+mod events;
+mod invalid;
+mod kafka;
+mod reader;
+pub mod table;
+mod value;
+
+pub use invalid::{Invalid, Problem};
+pub use reader::Effective;
+
+use env::{Origin, Source};
+use reader::Reader;
+use value::{boolean, choice, duration, size};
 
 use crate::cloudevent::options::EventOptions;
 use crate::kafka::options::KafkaOptions;
@@ -102,3 +122,236 @@ pub struct Config {
     /// `WALPOST_LOG_FORMAT`; `None` is text on a terminal, else JSON.
     pub log_format: Option<LogFormat>,
 }
+
+/// A configuration as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// The validated values.
+    pub config: Config,
+    /// What the user should know although it is no mistake.
+    pub warnings: Vec<String>,
+    /// Each value that is set, as it may be shown, and where it stands.
+    pub effective: BTreeMap<String, Effective>,
+}
+
+impl Config {
+    /// Reads and checks everything.
+    ///
+    /// # Errors
+    /// All mistakes together.
+    pub fn load(source: &dyn Source) -> Result<Loaded, Invalid> {
+        let mut reader = Reader::new(source);
+        let config = read(&mut reader);
+        reader.refuse_unknown();
+        if let Some(config) = &config {
+            for (variable, value) in [
+                ("WALPOST_NAME", config.name.clone()),
+                ("WALPOST_CHECKPOINT_TOPIC", config.checkpoint_topic.clone()),
+                ("PGDATABASE", config.database.database.clone()),
+            ] {
+                reader.derived(variable, value);
+            }
+        }
+        let (effective, warnings) = reader.finish()?;
+        match config {
+            Some(config) => Ok(Loaded { config, warnings, effective }),
+            // Every way to `None` notes a problem, so `finish` has refused already.
+            None => Err(Invalid(Vec::new())),
+        }
+    }
+}
+
+/// `None` only after a mistake that was noted.
+fn read(reader: &mut Reader<'_>) -> Option<Config> {
+    let mut database = database::read(reader);
+    let kafka = kafka::read(reader);
+    let slot = reader.parsed("WALPOST_SLOT", |text| {
+        let legal = (1..=63).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        if legal {
+            Ok(text.to_owned())
+        } else {
+            Err("expected 1 to 63 of a-z, 0-9 and _".to_owned())
+        }
+    });
+    let name = name(reader, &database.database, slot.as_deref());
+    let checkpoint_topic = reader
+        .optional("WALPOST_CHECKPOINT_TOPIC", topic)
+        .or_else(|| name.as_ref().map(|name| format!("walpost.checkpoint.{name}")));
+    let dlq_topic = reader.parsed("WALPOST_DLQ_TOPIC", topic);
+    if checkpoint_topic.is_some() && checkpoint_topic == dlq_topic {
+        reader.problem("WALPOST_DLQ_TOPIC", dlq_topic.clone(), "is the checkpoint topic");
+    }
+    let reserved = checkpoint_topic.iter().chain(&dlq_topic).cloned().collect();
+    let events = events::read(reader, &database.database, reserved);
+    let wal_sender_timeout =
+        reader.parsed("WALPOST_WAL_SENDER_TIMEOUT", |text| match duration(text)? {
+            timeout if timeout >= Duration::from_secs(1) => Ok(timeout),
+            _ => Err("expected 1s or more".to_owned()),
+        });
+    let tables = reader.parsed("WALPOST_TABLE", events::tables);
+    let delivery = delivery(reader);
+    let http = http(reader);
+    let process = Process {
+        log: reader.parsed("WALPOST_LOG", log_filter),
+        log_format: reader.optional("WALPOST_LOG_FORMAT", |text| {
+            choice(text, &[("text", LogFormat::Text), ("json", LogFormat::Json)])
+        }),
+    };
+    let publication = reader.parsed("WALPOST_PUBLICATION", |text| match text.len() {
+        1..=63 => Ok(text.to_owned()),
+        _ => Err("expected a name of at most 63 bytes".to_owned()),
+    });
+    let create = reader.parsed("WALPOST_CREATE", boolean);
+    let snapshot = reader.parsed("WALPOST_SNAPSHOT", |text| {
+        choice(text, &[("initial", Snapshot::Initial), ("never", Snapshot::Never)])
+    });
+    let (name, delivery, (http_addr, http_auth)) = (name?, delivery?, http?);
+    database.application_name = format!("walpost/{name}");
+    database.wal_sender_timeout = wal_sender_timeout?;
+    Some(Config {
+        database,
+        kafka,
+        name,
+        tables: tables?,
+        slot: slot?,
+        publication: publication?,
+        create: create?,
+        snapshot: snapshot?,
+        events: events?,
+        delivery: delivery.delivery,
+        checkpoint_topic: checkpoint_topic?,
+        on_bad_row: delivery.on_bad_row,
+        dlq_topic: dlq_topic?,
+        topic_partitions: delivery.topic_partitions,
+        topic_replication: delivery.topic_replication,
+        max_in_flight: delivery.max_in_flight,
+        shutdown_timeout: delivery.shutdown_timeout,
+        http_addr,
+        http_auth,
+        log: process.log?,
+        log_format: process.log_format,
+    })
+}
+
+struct Process {
+    log: Option<String>,
+    log_format: Option<LogFormat>,
+}
+
+struct DeliveryOptions {
+    delivery: Delivery,
+    on_bad_row: OnBadRow,
+    topic_partitions: Option<i32>,
+    topic_replication: Option<i32>,
+    max_in_flight: u64,
+    shutdown_timeout: Duration,
+}
+
+fn name(reader: &mut Reader<'_>, database: &str, slot: Option<&str>) -> Option<String> {
+    const ACCEPTED: &str = "expected 1 to 63 letters, digits and ._-";
+    let legal = |text: &str| {
+        (1..=63).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    };
+    let check =
+        |text: &str| if legal(text) { Ok(text.to_owned()) } else { Err(ACCEPTED.to_owned()) };
+    if let Some(name) = reader.filled("WALPOST_NAME") {
+        return match check(&name) {
+            Ok(name) => Some(name),
+            Err(reason) => {
+                reader.refuse("WALPOST_NAME", &name, reason);
+                None
+            }
+        };
+    }
+    let name = format!("{database}.{}", slot?);
+    if legal(&name) {
+        return Some(name);
+    }
+    let reason = format!(
+        "is required, because the default {{database}}.{{slot}} is no name here; {ACCEPTED}"
+    );
+    reader.problem("WALPOST_NAME", None, reason);
+    None
+}
+
+fn topic(text: &str) -> Result<String, String> {
+    let legal = (1..=249).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        && !matches!(text, "." | "..")
+        && !text.starts_with("__");
+    if legal {
+        Ok(text.to_owned())
+    } else {
+        Err("expected a topic name: 1 to 249 letters, digits and ._- , not beginning with __"
+            .to_owned())
+    }
+}
+
+fn delivery(reader: &mut Reader<'_>) -> Option<DeliveryOptions> {
+    let delivery = reader.parsed("WALPOST_DELIVERY", |text| {
+        if text == "exactly-once" {
+            return Err("is not available in this version; at-least-once is".to_owned());
+        }
+        choice(text, &[("at-least-once", Delivery::AtLeastOnce)])
+    });
+    let on_bad_row = reader.parsed("WALPOST_ON_BAD_ROW", |text| {
+        let words =
+            [("dlq", OnBadRow::DeadLetter), ("halt", OnBadRow::Halt), ("skip", OnBadRow::Skip)];
+        choice(text, &words)
+    });
+    let count = |largest: i32| {
+        move |text: &str| match text.parse::<i32>() {
+            Ok(number) if (1..=largest).contains(&number) => Ok(number),
+            Ok(_) | Err(_) => Err(format!("expected a number from 1 to {largest}")),
+        }
+    };
+    let topic_partitions = reader.optional("WALPOST_TOPIC_PARTITIONS", count(10_000));
+    let topic_replication = reader.optional("WALPOST_TOPIC_REPLICATION", count(100));
+    let max_in_flight = reader.parsed("WALPOST_MAX_IN_FLIGHT", |text| match size(text)? {
+        bytes @ 65_536..=17_179_869_184 => Ok(bytes),
+        _ => Err("expected 64KiB to 16GiB".to_owned()),
+    });
+    let shutdown_timeout = reader.parsed("WALPOST_SHUTDOWN_TIMEOUT", duration);
+    Some(DeliveryOptions {
+        delivery: delivery?,
+        on_bad_row: on_bad_row?,
+        topic_partitions,
+        topic_replication,
+        max_in_flight: max_in_flight?,
+        shutdown_timeout: shutdown_timeout?,
+    })
+}
+
+fn http(reader: &mut Reader<'_>) -> Option<(Option<SocketAddr>, Option<HttpAuth>)> {
+    let addr = reader.parsed("WALPOST_HTTP_ADDR", |text| {
+        if text == "off" {
+            return Ok(None);
+        }
+        let expected = "expected address:port, or off";
+        text.parse().map(Some).map_err(|_| expected.to_owned())
+    });
+    let username = reader.filled("WALPOST_HTTP_USERNAME");
+    let password = reader.filled("WALPOST_HTTP_PASSWORD").map(Secret::new);
+    let auth = match (username, password) {
+        (Some(username), Some(password)) => Some(HttpAuth { username, password }),
+        (None, None) => None,
+        (Some(_), None) | (None, Some(_)) => {
+            let reason = "and WALPOST_HTTP_PASSWORD go together; set both or none";
+            reader.problem("WALPOST_HTTP_USERNAME", None, reason);
+            None
+        }
+    };
+    Some((addr?, auth))
+}
+
+fn log_filter(text: &str) -> Result<String, String> {
+    match tracing_subscriber::EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("expected error, warn, info, debug, trace, or target=level,…".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

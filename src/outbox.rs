@@ -1,10 +1,13 @@
 //! From a logical message to an outbox row: which column plays which role.
 
+pub mod bad_row;
+pub(crate) mod bytea;
 pub mod column;
 pub mod mapping;
 pub mod role;
 pub mod row;
 pub mod template;
 
+pub use bad_row::{BadRow, Reason};
 pub use mapping::{Mapping, MappingError};
 pub use row::{OutboxRow, RowScratch};

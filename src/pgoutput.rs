@@ -260,4 +260,4 @@ fn message<'a>(reader: &mut Reader<'a>) -> Result<Message<'a>, Malformed> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

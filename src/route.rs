@@ -1,6 +1,7 @@
 //! Where an event goes: the topic, and the key that decides its partition.
 
-use crate::cloudevent::bad_row::{BadRow, Reason};
+use crate::outbox::bad_row::{BadRow, Reason};
+use crate::outbox::bytea;
 use crate::outbox::column::ColumnType;
 use crate::outbox::mapping::{Mapping, Piece};
 use crate::outbox::role::Role;
@@ -12,7 +13,7 @@ const MAX_TOPIC: usize = 249;
 
 /// Longest key, in bytes. Kafka has no limit of its own; a key is an identifier, and a dead letter
 /// has to carry it.
-pub(crate) const MAX_KEY: usize = 64 * 1024;
+const MAX_KEY: usize = 64 * 1024;
 
 /// Whether a template can make topic names at all: its literal text has only characters that
 /// Kafka allows, and does not lead to the topics that are Kafka's own.
@@ -37,13 +38,22 @@ pub fn check_topic_template(template: &Template) -> Result<(), String> {
             Part::Role(_) | Part::Column(_) => whole = None,
         }
     }
-    if let Some(Part::Literal(first)) = template.parts.first() {
-        if first.starts_with("__") {
-            return Err("topic template begins with __, as Kafka's own topics do".to_owned());
-        }
+    if let Some(Part::Literal(first)) = template.parts.first()
+        && first.starts_with("__")
+    {
+        return Err("topic template begins with __, as Kafka's own topics do".to_owned());
     }
     whole
         .map_or(Ok(()), |name| check_topic(&name, &[]).map_err(|(_, what)| format!("topic {what}")))
+}
+
+/// Whether a text is a topic name that Kafka takes, for topics that walpost is configured with.
+///
+/// # Errors
+///
+/// When it is not.
+pub fn check_topic_name(name: &str) -> Result<(), String> {
+    check_topic(name, &[]).map_err(|(_, what)| format!("topic {what}"))
 }
 
 /// Whether a text is a topic that an event may go to.
@@ -160,8 +170,7 @@ pub(crate) fn key<'k>(
     }
     buffer.clear();
     let printed = row.printed(field).unwrap_or_default();
-    crate::cloudevent::bytea::decode(printed, buffer)
-        .map_err(|_| crate::cloudevent::attribute::not_hex("key"))?;
+    bytea::decode(printed, buffer).map_err(|not_hex| not_hex.of("key"))?;
     Ok(Some(buffer))
 }
 

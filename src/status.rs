@@ -1,48 +1,227 @@
-//! stub until the http branch lands
-#![expect(missing_docs, reason = "stub")]
+//! What the process says about itself.
+//!
+//! The supervisor and the pipeline write here a few times a second, never per event; `/metrics`,
+//! the probes, `/status.json` and the page read. Nothing is decided here: the state is told, and
+//! what follows from it (ready or not, the verdict, the lag) is worked out by pure functions over
+//! a [`Snapshot`], so that all readers say the same.
+//!
+//! What is counted per event lives in [`counts::Counts`] as atomics, beside the lock.
+
+pub mod counts;
+mod errors;
+pub mod facts;
 pub mod halt;
+pub mod health;
 pub mod heartbeat;
+pub mod lag;
+mod rfc3339;
+pub mod snapshot;
+mod span;
 pub mod state;
-pub use halt::{Halt, HaltCode};
-pub use heartbeat::Heartbeat;
-pub use state::State;
-use std::sync::{Arc, Mutex};
+mod verdict;
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use tokio::time::Instant;
+
+pub use self::facts::Facts;
+pub use self::halt::{Halt, HaltCode};
+pub use self::heartbeat::Heartbeat;
+pub use self::snapshot::Snapshot;
+pub use self::state::State;
+
+use self::counts::Counts;
+use self::errors::ErrorLog;
+use self::heartbeat::Heartbeats;
+
+/// A handle to what the process says about itself; clones share it.
 #[derive(Clone)]
-pub struct Status(Arc<Mutex<State>>, Arc<heartbeat::Heartbeats>);
-#[derive(Default, Debug)]
-pub struct Facts {}
+pub struct Status {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    name: String,
+    slot_name: String,
+    started: Instant,
+    started_at: SystemTime,
+    tasks_started: AtomicBool,
+    heartbeats: Heartbeats,
+    counts: Counts,
+    told: Mutex<Told>,
+}
+
+/// What was told last, under the lock.
+struct Told {
+    state: State,
+    since: Instant,
+    halt: Option<Halt>,
+    facts: Facts,
+    errors: ErrorLog,
+}
+
 impl Status {
-    pub fn new(_name: &str, _slot: &str) -> Self {
-        Self(
-            Arc::new(Mutex::new(State::Starting)),
-            Arc::new(heartbeat::Heartbeats::new(tokio::time::Instant::now())),
-        )
-    }
-    pub fn state(&self) -> State {
-        *self.0.lock().expect("l")
-    }
-    pub fn set_state(&self, s: State) {
-        let mut l = self.0.lock().expect("l");
-        if *l != s {
-            tracing::info!("state {}", s.as_str());
-            *l = s;
+    /// A process that starts now, in [`State::Starting`].
+    ///
+    /// `name` is the connector's, `slot` the replication slot's.
+    #[must_use]
+    pub fn new(name: &str, slot: &str) -> Self {
+        let now = Instant::now();
+        Self {
+            shared: Arc::new(Shared {
+                name: name.to_owned(),
+                slot_name: slot.to_owned(),
+                started: now,
+                started_at: SystemTime::now(),
+                tasks_started: AtomicBool::new(false),
+                heartbeats: Heartbeats::new(now),
+                counts: Counts::new(),
+                told: Mutex::new(Told {
+                    state: State::Starting,
+                    since: now,
+                    halt: None,
+                    facts: Facts::new(now),
+                    errors: ErrorLog::default(),
+                }),
+            }),
         }
     }
+
+    /// The connector's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// When the process started.
+    #[must_use]
+    pub fn started_at(&self) -> SystemTime {
+        self.shared.started_at
+    }
+
+    /// What is counted.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.shared.counts
+    }
+
+    /// The state told last.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.told().state
+    }
+
+    /// Tells a new state, which ends a halt. A change is logged, here and nowhere else.
+    pub fn set_state(&self, state: State) {
+        let mut told = self.told();
+        if told.state == state {
+            return;
+        }
+        let before = std::mem::replace(&mut told.state, state);
+        told.since = Instant::now();
+        told.halt = None;
+        drop(told);
+        tracing::info!(from = before.as_str(), to = state.as_str(), "state changed");
+    }
+
+    /// Tells that the process stays up but does not work, why, and what to do.
+    ///
+    /// It is logged and kept among the last errors. A halt that is told again with the same code
+    /// (a retry that failed as before) keeps its time and is not logged again.
     pub fn halt(&self, halt: Halt) {
-        *self.0.lock().expect("l") = State::Halted;
-        let Halt { code, message, hint } = halt;
-        tracing::error!(code = code.as_str(), hint, "halted: {message}");
+        let now = Instant::now();
+        let mut told = self.told();
+        let again = told.halt.as_ref().is_some_and(|before| before.code == halt.code);
+        if !again {
+            told.since = now;
+        }
+        told.state = State::Halted;
+        told.errors.record(halt.code.as_str(), &halt.message, &halt.hint, now);
+        told.halt = Some(halt.clone());
+        drop(told);
+        if !again {
+            let Halt { code, message, hint } = halt;
+            tracing::error!(code = code.as_str(), hint, "halted: {message}");
+        }
     }
-    pub fn error(&self, _c: &'static str, _m: &str, _h: &str) {}
+
+    /// Keeps an error among the last ones, for the page and for `last_error_timestamp_seconds`.
+    ///
+    /// `code` is a word of the program, never a text of a peer. Nothing is logged here: the one
+    /// who handles an error logs it.
+    pub fn error(&self, code: &'static str, message: &str, hint: &str) {
+        self.told().errors.record(code, message, hint, Instant::now());
+    }
+
+    /// Changes facts. The closure runs under the lock that readers take: no waiting in it.
     pub fn update(&self, change: impl FnOnce(&mut Facts)) {
-        change(&mut Facts::default())
+        change(&mut self.told().facts);
     }
-    pub fn heartbeat(&self, t: &'static str) -> Heartbeat {
-        self.1.register(t)
+
+    /// Registers a task without which the process does not work; it is watched until the handle
+    /// is dropped.
+    #[must_use]
+    pub fn heartbeat(&self, task: &'static str) -> Heartbeat {
+        self.shared.heartbeats.register(task)
+    }
+
+    /// Tells that the configuration is read and all tasks run; from here on `/startupz` is 200.
+    pub fn tasks_started(&self) {
+        self.shared.tasks_started.store(true, Ordering::Release);
+    }
+
+    /// Everything that is known now.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.snapshot_at(Instant::now(), SystemTime::now())
+    }
+
+    /// When each error code was seen last, at most [`errors::CODES_MAX`] of them.
+    pub(crate) fn last_errors_by_code(&self) -> Vec<(&'static str, SystemTime)> {
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        let told = self.told();
+        told.errors
+            .by_code()
+            .map(|(code, at)| {
+                (code, wall.checked_sub(now.saturating_duration_since(at)).unwrap_or(wall))
+            })
+            .collect()
+    }
+
+    fn snapshot_at(&self, now: Instant, wall: SystemTime) -> Snapshot {
+        let shared = &*self.shared;
+        let clock = snapshot::Clock { now, wall };
+        let mut snapshot = Snapshot::start(&shared.name, &shared.slot_name, clock);
+        snapshot.started = clock.ago(shared.started);
+        snapshot.tasks_started = shared.tasks_started.load(Ordering::Acquire);
+        snapshot.tasks = shared.heartbeats.ages(now);
+        shared.counts.fill(&mut snapshot, now);
+        {
+            let told = self.told();
+            snapshot.state = told.state;
+            snapshot.state_since = clock.ago(told.since);
+            snapshot.halt = told.halt.clone();
+            snapshot.errors = told.errors.entries(clock);
+            told.facts.fill(&mut snapshot, clock);
+        }
+        snapshot.finish();
+        snapshot
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        // The process aborts on a panic, so a poisoned lock is seen only in tests.
+        self.shared.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-impl std::fmt::Debug for Status {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Status")
+
+impl fmt::Debug for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Status")
+            .field("name", &self.shared.name)
+            .field("state", &self.state())
+            .finish_non_exhaustive()
     }
 }

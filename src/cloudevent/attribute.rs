@@ -1,9 +1,9 @@
 //! The context attributes of an event, each with its rules, and where they are written.
 
-use super::bad_row::{BadRow, Reason};
-use super::bytea;
 use super::headers::Headers;
 use super::json;
+use crate::outbox::bad_row::{BadRow, Reason};
+use crate::outbox::bytea;
 
 /// Longest value of one attribute, in bytes. `CloudEvents` asks intermediaries to forward events of
 /// up to 64 KiB, so that a single attribute past it reaches nobody reliably.
@@ -147,17 +147,9 @@ pub(crate) fn base64<'b>(
 ) -> Result<&'b str, BadRow> {
     decoded.clear();
     buffer.clear();
-    bytea::decode(printed, decoded).map_err(|bytea::NotHex| not_hex(name))?;
+    bytea::decode(printed, decoded).map_err(|not_hex| not_hex.of(name))?;
     bytea::push_base64(buffer, decoded);
     text(name, buffer)
-}
-
-pub(crate) fn not_hex(name: &str) -> BadRow {
-    BadRow::new(
-        name,
-        Reason::NotRepresentable,
-        "is a bytea that is not printed in hex format (bytea_output)",
-    )
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! One row on its way to an event: each attribute's value, and the order they are written in.
 
 use super::attribute::{self, Sink, Value};
-use super::bad_row::{BadRow, Reason};
 use super::encoder::Settings;
 use super::json::{self, Nesting};
 use super::time::TimeText;
 use super::{media_type, span_context, uri};
+use crate::outbox::bad_row::{BadRow, Reason};
 use crate::outbox::column::{ColumnType, Field};
 use crate::outbox::mapping::{Extension, Mapping, ROLE_EXTENSIONS};
 use crate::outbox::role::Role;
@@ -105,8 +105,8 @@ impl<'a> RowContext<'a> {
     }
 
     /// What the role `type` has, before the template of the attribute is filled.
-    pub(super) fn type_column(&self) -> Result<&'a str, BadRow> {
-        self.required("type", Role::Type)
+    pub(super) fn type_column(&self) -> Result<Option<&'a str>, BadRow> {
+        self.filled(Role::Type).map(|text| attribute::text("type", text)).transpose()
     }
 
     fn source(&self) -> Result<&'a str, BadRow> {
@@ -175,10 +175,8 @@ impl<'a> RowContext<'a> {
         if let Some(text) = self.filled(role) {
             return attribute::text(name, text).map(Some);
         }
-        let span_context = match role {
-            Role::TraceParent | Role::TraceState => self.mapping.span_context(),
-            _ => None,
-        };
+        let is_trace = matches!(role, Role::TraceParent | Role::TraceState);
+        let span_context = if is_trace { self.mapping.span_context() } else { None };
         let Some(printed) = span_context.and_then(|field| self.row.text(field)) else {
             return Ok(None);
         };

@@ -1,13 +1,13 @@
 //! The dead letter of a bad row: what could be made of its event, and what was wrong.
 
 use super::attribute::Sink;
-use super::bad_row::{BadRow, Reason};
 use super::context::{RowContext, Scratch, Strictness};
 use super::encoder::{Encoder, Event};
 use super::payload::Payload;
 use super::plain_headers;
 use super::time::TimeText;
 use crate::lsn::Position;
+use crate::outbox::bad_row::{BadRow, Reason};
 use crate::outbox::mapping::Mapping;
 use crate::outbox::role::Role;
 use crate::outbox::row::OutboxRow;

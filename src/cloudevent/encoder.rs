@@ -3,13 +3,13 @@
 use std::fmt;
 
 use super::attribute::{Envelope, Sink, check_extension_name};
-use super::bad_row::{BadRow, Reason};
 use super::context::{RowContext, Scratch, Strictness};
 use super::headers::Headers;
 use super::options::{EventOptions, Mode, NullPayload};
 use super::payload::{self, Payload};
 use super::time::TimeReader;
 use super::{check_media_type, check_source, plain_headers};
+use crate::outbox::bad_row::{BadRow, Reason};
 use crate::outbox::mapping::Mapping;
 use crate::outbox::row::OutboxRow;
 use crate::postgres::timestamp::PgTimestamp;

@@ -193,32 +193,30 @@ impl<'a> Scanner<'a> {
         nesting.0.clear();
         loop {
             self.white_space();
-            let opened = match self.peek().ok_or(self.invalid())? {
+            match self.peek().ok_or(self.invalid())? {
                 b'{' => {
                     self.step();
                     self.white_space();
-                    if self.peek() != Some(b'}') {
+                    if !self.skip(b'}') {
                         self.string()?;
                         self.colon()?;
+                        nesting.0.push(Container::Object);
+                        continue;
                     }
-                    Some((Container::Object, b'}'))
                 }
                 b'[' => {
                     self.step();
                     self.white_space();
-                    Some((Container::Array, b']'))
+                    if !self.skip(b']') {
+                        nesting.0.push(Container::Array);
+                        continue;
+                    }
                 }
-                b'"' => self.string().map(|()| None)?,
-                b't' => self.literal("true").map(|()| None)?,
-                b'f' => self.literal("false").map(|()| None)?,
-                b'n' => self.literal("null").map(|()| None)?,
-                _ => self.number().map(|()| None)?,
-            };
-            if let Some((container, end)) = opened {
-                if !self.skip(end) {
-                    nesting.0.push(container);
-                    continue;
-                }
+                b'"' => self.string()?,
+                b't' => self.literal("true")?,
+                b'f' => self.literal("false")?,
+                b'n' => self.literal("null")?,
+                _ => self.number()?,
             }
             if self.close(nesting)? {
                 return Ok(());

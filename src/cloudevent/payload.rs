@@ -1,11 +1,12 @@
 //! The data of an event, from the payload column's bytes to the record's value.
 
-use super::attribute::{self, Envelope};
-use super::bad_row::{BadRow, Reason};
+use super::attribute::Envelope;
 use super::context::{RowContext, Scratch};
 use super::json::Nesting;
 use super::options::NullPayload;
-use super::{bytea, json, media_type};
+use super::{json, media_type};
+use crate::outbox::bad_row::{BadRow, Reason};
+use crate::outbox::bytea;
 use crate::outbox::column::ColumnType;
 use crate::outbox::role::Role;
 
@@ -66,8 +67,7 @@ impl<'a> Payload<'a> {
             Self::Text(bytes) | Self::Json(bytes) => Ok(Some(bytes)),
             Self::Bytea(printed) => {
                 buffer.clear();
-                bytea::decode(printed, buffer)
-                    .map_err(|bytea::NotHex| attribute::not_hex("payload"))?;
+                bytea::decode(printed, buffer).map_err(|not_hex| not_hex.of("payload"))?;
                 Ok(Some(buffer))
             }
         }

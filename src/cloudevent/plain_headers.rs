@@ -1,9 +1,9 @@
 //! Headers that are no attributes: the trace, Debezium's, and those of the row's `headers` column.
 
-use super::bad_row::{BadRow, Reason};
 use super::context::{RowContext, Strictness};
 use super::headers::Headers;
 use super::json::{self, LoneSurrogate, Nesting};
+use crate::outbox::bad_row::{BadRow, Reason};
 use crate::outbox::role::Role;
 
 /// Most bytes of names and values that a `headers` column may bring.
@@ -21,20 +21,13 @@ pub(super) fn write(
     let start = headers.len();
     for (name, role) in [("traceparent", Role::TraceParent), ("tracestate", Role::TraceState)] {
         let value = context.role_extension(name, role, text);
-        let written = value.map(|value| {
-            if let Some(value) = value {
-                headers.push(name, value.as_bytes());
-            }
-        });
-        strictness.judge(written)?;
+        strictness.judge(value.map(|value| push(headers, name, value)))?;
     }
     if context.settings.debezium_headers {
         strictness.judge(context.id().map(|id| headers.push("id", id.as_bytes())))?;
-        if context.mapping.role(Role::Type).is_some() {
-            let event_type = context.type_column();
-            let written = event_type.map(|text| headers.push("eventType", text.as_bytes()));
-            strictness.judge(written)?;
-        }
+        let event_type = context.type_column();
+        let written = event_type.map(|text| push(headers, "eventType", text));
+        strictness.judge(written)?;
     }
     let own = headers.len();
     let mut left_out = 0;
@@ -44,6 +37,12 @@ pub(super) fn write(
     }
     strictness.judge(written)?;
     Ok(left_out)
+}
+
+fn push(headers: &mut Headers, name: &str, value: Option<&str>) {
+    if let Some(value) = value {
+        headers.push(name, value.as_bytes());
+    }
 }
 
 /// Why a column makes no headers.

@@ -114,8 +114,9 @@ impl<'a> Reader<'a> {
     pub(super) fn str(&mut self, what: &'static str) -> Result<&'a str, Malformed> {
         let rest = self.bytes.get(self.position..).unwrap_or_default();
         let length = rest.iter().position(|byte| *byte == 0).ok_or_else(|| self.malformed(what))?;
+        let before = *self;
         let text =
-            std::str::from_utf8(self.take(length, what)?).map_err(|_| self.malformed(what))?;
+            std::str::from_utf8(self.take(length, what)?).map_err(|_| before.malformed(what))?;
         self.expect_u8(0, what)?;
         Ok(text)
     }

@@ -93,9 +93,10 @@ impl fmt::Display for MappingProblem {
                 role.name()
             ),
             Self::RoleType { role, column } => {
-                let types = match role {
-                    Role::Headers => "json, jsonb or text",
-                    _ => "timestamp, timestamptz, date, an integer or text",
+                let types = if *role == Role::Headers {
+                    "json, jsonb or text"
+                } else {
+                    "timestamp, timestamptz, date, an integer or text"
                 };
                 write!(
                     f,

@@ -3,9 +3,19 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::bad_row::{BadRow, Reason};
+
 /// A `bytea` that is not printed as `\x` and pairs of hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NotHex;
+
+impl NotHex {
+    /// The bad row of which `attribute` is such a column.
+    pub(crate) fn of(self, attribute: &str) -> BadRow {
+        let what = "is a bytea that is not printed in hex format (bytea_output)";
+        BadRow::new(attribute, Reason::NotRepresentable, what)
+    }
+}
 
 /// How many bytes a printed `bytea` stands for.
 pub(crate) const fn decoded_length(printed: &[u8]) -> usize {

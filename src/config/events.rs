@@ -1,0 +1,224 @@
+//! The variables that decide how rows become events.
+
+use std::collections::BTreeMap;
+
+use super::reader::Reader;
+use super::value::{boolean, choice, size};
+use crate::cloudevent::options::{EventOptions, Mode, NullPayload, TimeUnit};
+use crate::cloudevent::{
+    check_extension_name, check_media_type, check_source, check_time_zone, extension_name_is_long,
+};
+use crate::outbox::role::{ColumnChoice, Role, TableName};
+use crate::outbox::template::Template;
+use crate::route::check_topic_template;
+
+/// Reads how rows become events; `None` after a mistake, which is noted.
+pub(super) fn read(
+    reader: &mut Reader<'_>,
+    database: &str,
+    reserved_topics: Vec<String>,
+) -> Option<EventOptions> {
+    let columns = columns(reader);
+    let topic = reader.parsed("WALPOST_TOPIC", |text| {
+        let template = template(text)?;
+        check_topic_template(&template).map(|()| template)
+    });
+    let type_template = reader.parsed("WALPOST_CE_TYPE", template);
+    let mode = reader.parsed("WALPOST_CE_MODE", |text| {
+        if text == "batch" {
+            return Err(
+                "the CloudEvents Kafka binding has no batch mode; expected binary or structured"
+                    .to_owned(),
+            );
+        }
+        choice(text, &[("binary", Mode::Binary), ("structured", Mode::Structured)])
+    });
+    let source =
+        reader.optional("WALPOST_CE_SOURCE", |text| check_source(text).map(|()| text.to_owned()));
+    let datacontenttype = reader.optional("WALPOST_CE_DATACONTENTTYPE", |text| {
+        check_media_type(text).map(|()| text.to_owned())
+    });
+    let extensions = extensions(reader);
+    let time_unit = reader.parsed("WALPOST_TIME_UNIT", |text| {
+        choice(
+            text,
+            &[
+                ("seconds", TimeUnit::Seconds),
+                ("milliseconds", TimeUnit::Milliseconds),
+                ("microseconds", TimeUnit::Microseconds),
+                ("nanoseconds", TimeUnit::Nanoseconds),
+            ],
+        )
+    });
+    let time_zone =
+        reader.parsed("WALPOST_TIME_ZONE", |text| check_time_zone(text).map(|()| text.to_owned()));
+    let null_payload = reader.parsed("WALPOST_NULL_PAYLOAD", |text| {
+        choice(
+            text,
+            &[
+                ("tombstone", NullPayload::Tombstone),
+                ("empty", NullPayload::Empty),
+                ("reject", NullPayload::Reject),
+            ],
+        )
+    });
+    let debezium_headers = reader.parsed("WALPOST_DEBEZIUM_HEADERS", boolean);
+    let max_event = reader.parsed("WALPOST_MAX_EVENT", |text| {
+        // Kafka's own limit of a message is a 32-bit number; librdkafka's is a billion.
+        match size(text)? {
+            bytes @ 1_000..=900_000_000 => usize::try_from(bytes).map_err(|e| e.to_string()),
+            _ => Err("expected 1kB to 900MB".to_owned()),
+        }
+    });
+    Some(EventOptions {
+        database: database.to_owned(),
+        columns,
+        topic: topic?,
+        mode: mode?,
+        source,
+        type_template: type_template?,
+        datacontenttype,
+        extensions,
+        time_unit: time_unit?,
+        time_zone: time_zone?,
+        null_payload: null_payload?,
+        debezium_headers: debezium_headers?,
+        max_event: max_event?,
+        reserved_topics,
+    })
+}
+
+fn template(text: &str) -> Result<Template, String> {
+    Template::parse(text).map_err(|error| error.to_string())
+}
+
+fn columns(reader: &mut Reader<'_>) -> BTreeMap<Role, ColumnChoice> {
+    let mut columns = BTreeMap::new();
+    for role in Role::ALL {
+        let name = format!("WALPOST_COLUMN_{}", role.name());
+        let Some(value) = reader.filled(&name) else { continue };
+        if value == "-" {
+            if matches!(role, Role::Id | Role::Type | Role::Payload) {
+                reader.refuse(&name, &value, "this role is required and cannot be none");
+            }
+            columns.insert(role, ColumnChoice::Absent);
+        } else {
+            columns.insert(role, ColumnChoice::Named(value));
+        }
+    }
+    columns
+}
+
+fn extensions(reader: &mut Reader<'_>) -> Vec<(String, String)> {
+    const NAME: &str = "WALPOST_CE_EXTENSIONS";
+    let mut extensions: Vec<(String, String)> = Vec::new();
+    let Some(text) = reader.filled(NAME) else { return extensions };
+    for pair in text.split(',').map(str::trim) {
+        let Some((name, column)) = pair.split_once('=') else {
+            reader.refuse(NAME, pair, "expected name=column");
+            continue;
+        };
+        let (name, column) = (name.trim(), column.trim());
+        if let Err(reason) = check_extension_name(name) {
+            reader.refuse(NAME, name, reason);
+        } else if column.is_empty() {
+            reader.refuse(NAME, pair, "the column is missing");
+        } else if extensions.iter().any(|(other, _)| other == name) {
+            reader.refuse(NAME, name, "is named twice");
+        } else {
+            if extension_name_is_long(name) {
+                reader.warn(format!(
+                    "extension {name} is longer than the 20 characters that CloudEvents advises"
+                ));
+            }
+            extensions.push((name.to_owned(), column.to_owned()));
+        }
+    }
+    extensions
+}
+
+/// A comma list of tables, identifiers as in SQL: folded to lower case unless quoted.
+pub(super) fn tables(text: &str) -> Result<Vec<TableName>, String> {
+    let mut tables: Vec<TableName> = Vec::new();
+    let mut rest = text;
+    loop {
+        let (first, after) = identifier(rest)?;
+        let (name, after) = match after.strip_prefix('.') {
+            Some(after) => {
+                let (table, after) = identifier(after)?;
+                (TableName { schema: first, table }, after)
+            }
+            None => (TableName { schema: "public".to_owned(), table: first }, after),
+        };
+        if tables.contains(&name) {
+            return Err(format!("{name} is listed twice"));
+        }
+        tables.push(name);
+        let after = after.trim_start();
+        match after.strip_prefix(',') {
+            Some(after) => rest = after,
+            None if after.is_empty() => return Ok(tables),
+            None => return Err("expected schema.table, separated by commas".to_owned()),
+        }
+    }
+}
+
+fn identifier(text: &str) -> Result<(String, &str), String> {
+    let text = text.trim_start();
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text
+            .find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$'))
+            .unwrap_or(text.len());
+        let (name, rest) = text.split_at(end);
+        if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit() || c == '$') {
+            return Err("expected an identifier as in SQL; put others in double quotes".to_owned());
+        }
+        return Ok((name.to_lowercase(), rest));
+    };
+    let mut name = String::new();
+    let mut characters = quoted.char_indices().peekable();
+    while let Some((index, character)) = characters.next() {
+        if character != '"' {
+            name.push(character);
+        } else if characters.peek().is_some_and(|(_, next)| *next == '"') {
+            name.push('"');
+            characters.next();
+        } else if name.is_empty() {
+            return Err("an identifier is empty".to_owned());
+        } else {
+            return Ok((name, quoted.get(index + 1..).unwrap_or("")));
+        }
+    }
+    Err("a double quote is not closed".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: Option<&[(&str, &str)]>) {
+        let expected: Option<Vec<_>> = expected.map(|names| {
+            names
+                .iter()
+                .map(|(schema, table)| TableName {
+                    schema: (*schema).to_owned(),
+                    table: (*table).to_owned(),
+                })
+                .collect()
+        });
+        assert_eq!(tables(text).ok(), expected, "{text:?}");
+    }
+
+    #[test]
+    fn tables_are_named_as_in_sql() {
+        check("outbox", Some(&[("public", "outbox")]));
+        check("Shop.Outbox", Some(&[("shop", "outbox")]));
+        check("\"Shop\".\"Out\"\"box\"", Some(&[("Shop", "Out\"box")]));
+        check("a.b, c", Some(&[("a", "b"), ("public", "c")]));
+        check("größe.tür", Some(&[("größe", "tür")]));
+        for refused in ["", ",", "a.", ".a", "a.b.c", "a b", "\"a", "\"\"", "1a", "a,a"] {
+            check(refused, None);
+        }
+    }
+}
