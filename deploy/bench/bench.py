@@ -19,6 +19,7 @@ import platform
 import re
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -27,7 +28,7 @@ import threading
 import time
 from pathlib import Path
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 REPOSITORY, CLIENTS = Path(sys.argv[1]), Path(sys.argv[2])
@@ -56,13 +57,30 @@ def say(text):
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
+def free_ports(count, taken=set()):
+    """The first of neighbouring ports below the kernel's ephemeral range that nobody listens on."""
+    for first in range(20_000 + os.getpid() % 10_000, 32_000):
+        ports = range(first, first + count)
+        try:
+            for port in ports:
+                with socket.socket() as listener:
+                    listener.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        if taken.isdisjoint(ports):
+            taken.update(ports)
+            return first
+    raise SystemExit("no free port between 20000 and 32000 on 127.0.0.1")
+
+
 class Servers:
     """Postgres 15 and Kafka, which end with this process."""
 
     def __init__(self):
         self.folder = Path(tempfile.mkdtemp(prefix="walpost-bench-"))
         self.folder.chmod(0o755)
-        self.port, self.kafka_port = 28432, 28092
+        # The broker's controller takes the port after its own.
+        self.port, self.kafka_port, self.http_port = free_ports(1), free_ports(2), free_ports(1)
         owner = ["--with-parent", str(os.getpid()), "--temporary"]
         # No waiting for the disk, and no checkpoint in the middle: both would be noise of the machine.
         settings = ["fsync=off", "max_wal_size=20GB", "checkpoint_timeout=1h", "shared_buffers=256MB", "autovacuum=off",
@@ -189,16 +207,21 @@ def drain_pg_recvlogical(servers, slot, end):
             "cpu": usage.ru_utime + usage.ru_stime, **watch.finish()}
 
 
-def start_walpost(servers, name, log):
+def make_topic(servers, consumer, name):
     topic = f"{name}.order"
     for future in servers.admin.create_topics([NewTopic(topic, PARTITIONS, 1)]).values():
         future.result()
+    length(consumer, topic)
+    return topic
+
+
+def start_walpost(servers, name, log):
     environment = {
         "DATABASE_URL": servers.url(), "KAFKA_BOOTSTRAP_SERVERS": servers.bootstrap, "WALPOST_NAME": name,
         "WALPOST_SLOT": name, "WALPOST_TOPIC": name + ".{aggregate_type}", "WALPOST_DLQ_TOPIC": name + ".dlq",
-        "WALPOST_HTTP_ADDR": "127.0.0.1:28464", "WALPOST_LOG": "info", **MORE,
+        "WALPOST_HTTP_ADDR": f"127.0.0.1:{servers.http_port}", "WALPOST_LOG": "info", **MORE,
     }
-    return topic, subprocess.Popen([WALPOST, "run"], env=environment, stdout=log, stderr=log)
+    return subprocess.Popen([WALPOST, "run"], env=environment, stdout=log, stderr=log)
 
 
 def stop_walpost(process, log):
@@ -212,10 +235,11 @@ def stop_walpost(process, log):
 
 def drain_walpost(servers, slot, ids):
     with open(servers.folder / f"{slot}.log", "w") as log:
-        started = time.time()
-        topic, process = start_walpost(servers, slot, log)
-        watch = Watch(servers, process.pid)
         consumer = consumer_of(servers)
+        topic = make_topic(servers, consumer, slot)
+        started = time.time()
+        process = start_walpost(servers, slot, log)
+        watch = Watch(servers, process.pid)
         deadline = started + 60 + ROWS / 5_000
         while (count := length(consumer, topic)) < len(ids):
             if time.time() > deadline or process.poll() is not None:
@@ -239,8 +263,16 @@ def consumer_of(servers):
 
 
 def length(consumer, topic):
-    ends = (consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=30) for number in range(PARTITIONS))
-    return sum(end for _, end in ends)
+    """How many records the topic has; waits for the leaders of a topic that was just made."""
+    for _ in range(100):
+        try:
+            ends = (consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=30)
+                    for number in range(PARTITIONS))
+            return sum(end for _, end in ends)
+        except KafkaException as error:
+            refusal = error
+            time.sleep(0.1)
+    raise SystemExit(f"Kafka does not say how long {topic} is: {refusal}")
 
 
 def check(consumer, topic, ids):
@@ -283,21 +315,19 @@ def measure_latency(servers):
     make_slot(servers, "latency")
     servers.sql("truncate outbox")
     script = servers.folder / "insert.sql"
-    script.write_text("\\set n random(1, 1000000)\n" + INSERT +
-                      SELECT.replace(" n,", " :n,").replace(PAYLOAD, PAYLOAD.replace("'orderId', n", (
-                          "'stamp', extract(epoch from clock_timestamp()), 'orderId', n"))) + ":n, :n) n;\n")
+    stamped = PAYLOAD.replace("'orderId', n", "'stamp', extract(epoch from clock_timestamp()), 'orderId', n")
+    script.write_text("\\set n random(1, 1000000)\n" + INSERT + SELECT.replace(PAYLOAD, stamped) + ":n, :n) n;\n")
     with open(servers.folder / "latency.log", "w") as log:
-        topic, process = start_walpost(servers, "latency", log)
-        watch = Watch(servers, process.pid)
         consumer = consumer_of(servers)
+        topic = make_topic(servers, consumer, "latency")
+        process = start_walpost(servers, "latency", log)
         consumer.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
         consumer.poll(1)
         seconds = LATENCY_SECONDS + 2
         writer = subprocess.Popen([CLIENTS / "pgbench", "-n", "-c", "4", "-R", str(RATE), "-T", str(seconds), "-M",
                                    "prepared", "-f", script, servers.url()],
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        latencies, quiet, warm = [], None, None
-        cpu_before = None
+        latencies, quiet, warm, cpu_before = [], None, None, 0.0
         while quiet is None or time.time() < quiet + 2:
             message = consumer.poll(0.2)
             now = time.time()
@@ -310,13 +340,12 @@ def measure_latency(servers):
                 cpu_before = cpu(process.pid)
                 continue
             latencies.append((now - json.loads(message.value())["stamp"]) * 1000)
-        used = cpu(process.pid) - cpu_before
         if writer.returncode != 0:
             raise SystemExit(f"pgbench failed:\n{writer.stdout.read()}")
+        used = cpu(process.pid) - cpu_before
         count, rows = length(consumer, topic), int(servers.sql("select count(*) from outbox"))
         consumer.close()
         stop_walpost(process, log)
-        watch.finish()
     if count != rows:
         raise SystemExit(f"{count} of {rows} rows are in Kafka")
     drop_slot(servers, "latency")
