@@ -316,7 +316,7 @@ def measure_latency(servers):
     servers.sql("truncate outbox")
     script = servers.folder / "insert.sql"
     stamped = PAYLOAD.replace("'orderId', n", "'stamp', extract(epoch from clock_timestamp()), 'orderId', n")
-    script.write_text("\\set n random(1, 1000000)\n" + INSERT + SELECT.replace(PAYLOAD, stamped) + ":n, :n) n;\n")
+    script.write_text("\\set n random(1, 1000000)\n" + INSERT + SELECT.replace(PAYLOAD, stamped) + ":n::int, :n::int) n;\n")
     with open(servers.folder / "latency.log", "w") as log:
         consumer = consumer_of(servers)
         topic = make_topic(servers, consumer, "latency")
