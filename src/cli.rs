@@ -1,1 +1,69 @@
-//! The command line.
+//! The command line: one file a command. Output goes through [`output`], and through nothing else.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+pub mod config;
+pub mod healthcheck;
+pub mod help;
+mod http_get;
+pub mod output;
+pub mod run;
+pub mod status;
+
+/// How the process ends, for scripts and Kubernetes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Drained, or done.
+    Done,
+    /// A fatal error at run time, the drain deadline passed, or a check that found a problem.
+    Failed,
+    /// Wrong configuration (`EX_CONFIG` of `sysexits.h`).
+    Configuration,
+    /// A second signal of this number ended a drain: 128 and the number, as shells do.
+    Signal(u8),
+}
+
+impl Exit {
+    /// The number. 2, a wrong command line, is clap's own.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Configuration => 78,
+            Self::Signal(number) => 128 + number,
+        }
+    }
+}
+
+/// Relays a Postgres transactional outbox to Kafka as CloudEvents, in order, without losing a row.
+#[derive(Debug, Parser)]
+#[command(name = "walpost", version, disable_help_subcommand = true)]
+pub struct Cli {
+    /// A file of variables, one NAME=value a line; the environment wins over it.
+    #[arg(long, global = true, value_name = "PATH")]
+    pub env_file: Option<PathBuf>,
+    /// What to do; `run` when nothing is said.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The relay (also with no command).
+    Run,
+    /// The effective configuration, with the origin of each value; secrets are hidden.
+    Config(config::Arguments),
+    /// Asks a running walpost for its health; for container health checks.
+    Healthcheck {
+        /// What to ask; `/readyz` of `WALPOST_HTTP_ADDR` when nothing is said.
+        url: Option<String>,
+    },
+    /// The verdict of a running walpost.
+    Status(status::Arguments),
+    /// The version.
+    Version,
+}

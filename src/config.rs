@@ -19,7 +19,7 @@ mod value;
 pub use invalid::{Invalid, Problem};
 pub use reader::Effective;
 
-use env::{Origin, Source};
+use env::Source;
 use reader::Reader;
 use value::{boolean, choice, duration, size};
 

@@ -81,6 +81,24 @@ impl Failure {
         }
     }
 
+    /// Keeps it among the last errors, whatever it is: it does not stop the stream.
+    pub fn tell_without_halting(&self, status: &Status) {
+        status.error(self.code(), self.message(), self.hint().unwrap_or(""));
+    }
+
+    /// The word of `walpost_postgres_reconnects_total{reason}`, when this ended a connection.
+    #[must_use]
+    pub fn reconnect_reason(&self) -> Option<&'static str> {
+        match self {
+            Self::Again { code: "postgres_io" | "postgres_closed", .. } => Some("lost"),
+            Self::Again { code: "postgres_timeout", .. } => Some("silent"),
+            Self::Again { code: "postgres_protocol", .. } => Some("protocol"),
+            Self::Again { code: "postgres_error", .. } => Some("server"),
+            Self::Again { code: "kafka_error", .. } => Some("producer"),
+            Self::Again { .. } | Self::Halt { .. } => None,
+        }
+    }
+
     /// An error of the database while `doing` something ("read the slot").
     #[must_use]
     pub fn postgres(doing: &str, error: &PostgresError) -> Self {

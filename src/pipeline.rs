@@ -20,6 +20,7 @@
 //! Backpressure is not a code path of its own: past the in-flight limit the frames stay in the
 //! buffer and the socket unread, while delivery reports, checkpoints and status updates go on.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ use crate::kafka::producer::{Producer, Resolution, TopicId};
 use crate::ledger::{Due, Ledger};
 use crate::lsn::{Lsn, Position};
 use crate::postgres::replication::ReplicationStream;
+use crate::status::counts::TopicCount;
+use crate::status::facts::{InFlight, Positions};
 use crate::status::{Heartbeat, State};
 
 mod confirm;
@@ -49,9 +52,13 @@ use confirm::CHECKPOINT_INTERVAL;
 use pace::Pace;
 use question::{Question, answer};
 use rows::Rows;
+use tell::{Progress, known};
 
 /// The loop turns at least this often, to refresh what the process says of itself.
 const TICK: Duration = Duration::from_millis(200);
+
+/// What the process says of itself is refreshed this often while nothing changes.
+const SAY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What one generation works with.
 #[derive(Debug)]
@@ -145,6 +152,8 @@ pub(crate) struct Pipeline {
     question: Option<Question>,
     /// A row that cannot be dealt with, and when it is offered again.
     held: Option<(Failure, Instant)>,
+    /// Counts by the address of the topic's handle.
+    counts: HashMap<usize, Arc<TopicCount>>,
     /// Complete frames may be in the buffer.
     unread: bool,
     last_read: usize,
@@ -155,8 +164,10 @@ pub(crate) struct Pipeline {
     flushed: Lsn,
     received: Lsn,
     server_end: Lsn,
-    blocked_since: Option<Instant>,
-    confirmed_at: Instant,
+    confirmed_at: Option<Instant>,
+    stored_at: Option<Instant>,
+    said_at: Instant,
+    was_blocked: bool,
 }
 
 impl Pipeline {
@@ -186,6 +197,7 @@ impl Pipeline {
             pace: Pace::default(),
             question: None,
             held: None,
+            counts: HashMap::new(),
             unread: true,
             last_read: 0,
             draining: None,
@@ -195,8 +207,10 @@ impl Pipeline {
             flushed: mark.resume_lsn,
             received: mark.resume_lsn,
             server_end: mark.resume_lsn,
-            blocked_since: None,
-            confirmed_at: now,
+            confirmed_at: None,
+            stored_at: None,
+            said_at: now,
+            was_blocked: false,
         })
     }
 
@@ -329,15 +343,35 @@ impl Pipeline {
 
     /// Refreshes what the process says of itself.
     fn say(&mut self) {
-        let blocked = self.draining.is_none() && self.held.is_none() && !self.may_take();
+        let blocked = self.draining.is_none()
+            && self.held.is_none()
+            && self.rows.ledger.in_flight_bytes() >= self.settings.max_in_flight;
         let now = Instant::now();
-        match (blocked, self.blocked_since) {
-            (true, None) => self.blocked_since = Some(now),
-            (false, Some(since)) => {
-                self.blocked_since = None;
-                self.rows.teller.backpressured(now - since);
-            }
-            (true, Some(_)) | (false, None) => {}
+        if blocked == self.was_blocked && now - self.said_at < SAY_INTERVAL {
+            return;
         }
+        self.was_blocked = blocked;
+        self.said_at = now;
+        let ledger = &self.rows.ledger;
+        let progress = Progress {
+            positions: Positions {
+                received: known(self.received.max(ledger.taken().resume_lsn)),
+                confirmed: known(ledger.confirmed().resume_lsn),
+                checkpointed: known(ledger.checkpointed().resume_lsn),
+                flushed: known(self.flushed),
+                wal_end: known(self.server_end),
+            },
+            in_flight: InFlight {
+                events: ledger.in_flight_rows(),
+                bytes: ledger.in_flight_bytes(),
+                limit_bytes: self.settings.max_in_flight,
+            },
+            oldest_in_hand: ledger.oldest_in_flight(),
+            blocked,
+            last_stream_message: self.stream.last_received_at(),
+            last_confirmation: self.confirmed_at,
+            last_checkpoint: self.stored_at,
+        };
+        self.rows.teller.progress(&progress);
     }
 }

@@ -16,7 +16,7 @@ pub mod heartbeat;
 pub mod lag;
 mod rfc3339;
 pub mod snapshot;
-mod span;
+pub(crate) mod span;
 pub mod state;
 mod verdict;
 

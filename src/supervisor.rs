@@ -19,8 +19,9 @@ use tokio::time::Instant;
 use crate::config::Config;
 use crate::error::Failure;
 use crate::lsn::Position;
+use crate::metrics::Metrics;
 use crate::pipeline::{KnownTopics, Outcome, Pipeline, Refused, Teller};
-use crate::status::{Heartbeat, State, Status};
+use crate::status::{Heartbeat, Status};
 
 mod backoff;
 mod claim;
@@ -68,12 +69,12 @@ impl<L> std::fmt::Debug for Supervisor<L> {
 impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
     /// A supervisor that begins with `config` and asks `load` for it again at each reconnect, so
     /// that passwords that were rotated in files are taken without a restart.
-    pub fn new(config: Config, load: L, status: Status) -> Self {
+    pub fn new(config: Config, load: L, (status, metrics): (Status, Metrics)) -> Self {
         let heartbeat = Arc::new(status.heartbeat("relay"));
         Self {
             load,
             config,
-            teller: Teller { status },
+            teller: Teller { status, metrics },
             heartbeat,
             known_topics: KnownTopics::default(),
             nonce: nonce(),
@@ -120,16 +121,18 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         };
         let context = (self.teller.clone(), Arc::clone(&self.heartbeat));
         let watching = prepared.watching;
+        let generation = prepared.generation.checkpoint.generation;
         let pipeline =
             Pipeline::new(prepared.generation, prepared.settings, context, watching.facts.clone());
         let pipeline = match pipeline {
             Ok(pipeline) => pipeline,
             Err(failure) => return Attempt::Failed(failure),
         };
-        self.teller.status.set_state(State::Streaming);
+        self.teller.leading(generation);
         drain.mark_unchanged();
         let outcome = pipeline.run(drain).await;
         drop(watching);
+        self.teller.not_leading();
         self.concluded(outcome)
     }
 
@@ -158,6 +161,9 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         // A halt is logged where it is told, once.
         if let Failure::Again { .. } = failure {
             tracing::warn!(code = failure.code(), hint = failure.hint(), "{failure}");
+        }
+        if let Some(reason) = failure.reconnect_reason() {
+            self.teller.reconnect(reason);
         }
         failure.tell(&self.teller.status);
     }

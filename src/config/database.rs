@@ -100,7 +100,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> ConnectOptions {
         },
         None => Url::default(),
     };
-    let mut part = |name: &'static str, reader: &mut Reader<'_>| part(&url, name, reader);
+    let part = |name: &'static str, reader: &mut Reader<'_>| part(&url, name, reader);
     let hosts_text = part("PGHOST", reader);
     let ports_text = part("PGPORT", reader);
     let hosts = hosts(hosts_text.as_deref(), ports_text.as_deref(), reader);
@@ -109,7 +109,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> ConnectOptions {
         reader.problem("PGUSER", None, "is required, or a user in DATABASE_URL");
     }
     let database = part("PGDATABASE", reader).unwrap_or_else(|| user.clone());
-    let mut word = |name, reader: &mut Reader<'_>| part(name, reader).map(|value| (name, value));
+    let word = |name, reader: &mut Reader<'_>| part(name, reader).map(|value| (name, value));
     let sslmode = pick(word("PGSSLMODE", reader), SSL_MODES, reader);
     let channel_binding = pick(word("PGCHANNELBINDING", reader), CHANNEL_BINDINGS, reader);
     let attrs = pick(word("PGTARGETSESSIONATTRS", reader), SESSION_ATTRS, reader);

@@ -154,6 +154,10 @@ impl<'a> Reader<'a> {
 
     /// Refuses names with our prefix that no variable has.
     pub(super) fn refuse_unknown(&mut self) {
+        for variable in VARIABLES.iter().filter(|variable| !variable.available) {
+            // Reading one that is set to something refuses it.
+            drop(self.text(variable.name));
+        }
         let mut service_links = Vec::new();
         for name in self.source.names() {
             let base = name.strip_suffix("_FILE").unwrap_or(&name);

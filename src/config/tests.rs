@@ -1,4 +1,4 @@
-use super::env::Variables;
+use super::env::{Origin, Variables};
 use super::*;
 
 fn base() -> Vec<(String, String)> {

@@ -48,6 +48,10 @@ pub enum Happening {
         tag: u64,
         /// How many in a row; more may follow for the same tag.
         count: u32,
+        /// Bytes of their keys and values.
+        bytes: u64,
+        /// The topic, as [`Topic::address`] has it.
+        topic: usize,
     },
     /// A record will not be delivered by this producer, or it is not known whether it was.
     Failed {
@@ -83,6 +87,30 @@ impl Drop for Topic {
         // SAFETY: the handle came from `rd_kafka_topic_new`, is destroyed once, and the instance
         // is alive, since `_instance` is dropped after this.
         unsafe { rd::rd_kafka_topic_destroy(self.handle.as_ptr()) }
+    }
+}
+
+impl Topic {
+    /// Tells this topic from others of the same producer.
+    #[must_use]
+    pub fn address(&self) -> usize {
+        self.handle.as_ptr().addr()
+    }
+}
+
+/// Confirmed records that follow each other under one tag.
+#[derive(Clone, Copy)]
+struct Run {
+    tag: u64,
+    count: u32,
+    bytes: u64,
+    topic: usize,
+}
+
+impl Run {
+    fn happening(self) -> Happening {
+        let Self { tag, count, bytes, topic } = self;
+        Happening::Delivered { tag, count, bytes, topic }
     }
 }
 
@@ -582,12 +610,7 @@ impl Event {
     }
 
     fn deliveries(&self, take: &mut impl FnMut(Happening)) {
-        let mut run: Option<(u64, u32)> = None;
-        let close = |run: &mut Option<(u64, u32)>, take: &mut dyn FnMut(Happening)| {
-            if let Some((tag, count)) = run.take() {
-                take(Happening::Delivered { tag, count });
-            }
-        };
+        let mut run: Option<Run> = None;
         loop {
             // SAFETY: the event is alive and of the delivery report kind; a record that it gives
             // out lives until the event is destroyed.
@@ -596,21 +619,31 @@ impl Event {
             let Some(record) = (unsafe { record.as_ref() }) else { break };
             let tag = record._private.addr() as u64;
             if record.err == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+                let bytes = record.len.saturating_add(record.key_len) as u64;
+                let topic = record.rkt.addr();
                 match &mut run {
-                    Some((running, count)) if *running == tag && *count < u32::MAX => *count += 1,
+                    Some(run) if run.tag == tag && run.topic == topic && run.count < u32::MAX => {
+                        run.count += 1;
+                        run.bytes += bytes;
+                    }
                     _ => {
-                        close(&mut run, take);
-                        run = Some((tag, 1));
+                        if let Some(run) = run.replace(Run { tag, count: 1, bytes, topic }) {
+                            take(run.happening());
+                        }
                     }
                 }
             } else {
-                close(&mut run, take);
+                if let Some(run) = run.take() {
+                    take(run.happening());
+                }
                 // SAFETY: a delivery report has a topic, which lives as long as the record.
                 let topic = text(unsafe { rd::rd_kafka_topic_name(record.rkt) });
                 take(Happening::Failed { tag, topic, error: error_of(record.err) });
             }
         }
-        close(&mut run, take);
+        if let Some(run) = run.take() {
+            take(run.happening());
+        }
     }
 
     fn log(&self) {
@@ -632,6 +665,11 @@ impl Event {
         }
         let (facility, message) = (text(facility), text(message));
         match level {
+            // The one warning of this kind is that `enable.gapless.guarantee` is experimental,
+            // which is known, and wanted.
+            _ if facility == "CONFWARN" => {
+                tracing::debug!(target: "librdkafka", facility, "{message}");
+            }
             ..=3 => tracing::error!(target: "librdkafka", facility, "{message}"),
             4 => tracing::warn!(target: "librdkafka", facility, "{message}"),
             5 | 6 => tracing::info!(target: "librdkafka", facility, "{message}"),

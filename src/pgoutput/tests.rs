@@ -37,7 +37,7 @@ fn what_a_real_server_sends_is_decoded() {
     let recorded = recorded();
     let messages: Vec<_> =
         recorded.iter().map(|bytes| decode_whole(bytes).expect("recorded")).collect();
-    let commit_time = PgTimestamp::new(0x0003_03C3_4A03_7D6D);
+    let commit_time = PgTimestamp(0x0003_03C3_4A03_7D6D);
     let begin = Begin { final_lsn: Lsn::new(0x0192_DBB8), commit_time, xid: 731 };
     assert_eq!(messages[0], LogicalMessage::Begin(begin));
     // A domain over a domain: the server names the base type under the id of the domain.
@@ -152,9 +152,9 @@ fn a_value_that_was_not_sent_is_not_null() {
 
 #[test]
 fn the_servers_clock_counts_from_2000() {
-    assert_eq!(PgTimestamp::new(0).to_unix_micros(), 946_684_800_000_000);
-    assert_eq!(PgTimestamp::from_unix_micros(946_684_800_000_001), PgTimestamp::new(1));
-    assert_eq!(PgTimestamp::new(i64::MAX).to_unix_micros(), i64::MAX);
+    assert_eq!(PgTimestamp(0).to_unix_micros(), 946_684_800_000_000);
+    assert_eq!(PgTimestamp::from_unix_micros(946_684_800_000_001), PgTimestamp(1));
+    assert_eq!(PgTimestamp(i64::MAX).to_unix_micros(), i64::MAX);
 }
 
 /// Whatever is claimed, no more columns than bytes come out.

@@ -35,6 +35,7 @@ impl Pipeline {
         let mut stored = false;
         let now = now_unix_micros() + self.settings.clock_skew;
         let Rows { ledger, producer, teller, .. } = &mut self.rows;
+        let counts = &self.counts;
         let mut confirmed = false;
         producer.happenings(|happening| match happening {
             Happening::Delivered { tag: CHECKPOINT_TAG, .. } => {
@@ -43,8 +44,11 @@ impl Pipeline {
                     violation = Some(error);
                 }
             }
-            Happening::Delivered { tag, count } => {
+            Happening::Delivered { tag, count, bytes, topic } => {
                 confirmed = true;
+                if let Some(counts) = counts.get(&topic) {
+                    counts.delivered(u64::from(count), bytes);
+                }
                 let result = ledger.delivered(tag, count, |settled| {
                     teller.latency(now.saturating_sub(settled.oldest), settled.rows);
                 });
@@ -72,9 +76,10 @@ impl Pipeline {
         }
         if stored {
             teller.checkpoint();
+            self.stored_at = Some(Instant::now());
         }
         if confirmed || stored {
-            self.confirmed_at = Instant::now();
+            self.confirmed_at = Some(Instant::now());
         }
         match failed {
             Some((topic, error)) => self.delivery_failed(&topic, &error).map(Some),

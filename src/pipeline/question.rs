@@ -77,6 +77,7 @@ impl Pipeline {
             Resolution::Known { topic, partitions } => {
                 tracing::info!(topic = name, partitions, "writing to a topic");
                 self.settings.known_topics.add(&name);
+                self.counts.insert(topic.address(), self.rows.teller.topic(&name));
                 self.rows.producer.learn(&name, topic);
             }
             Resolution::Unknown if self.settings.known_topics.contains(&name) => {

@@ -89,6 +89,7 @@ pub(super) struct Rows {
     refused: Refused,
     commit_time: PgTimestamp,
     warned_of_other_changes: bool,
+    warned_of_left_out_headers: bool,
 }
 
 impl Rows {
@@ -118,6 +119,7 @@ impl Rows {
             refused,
             commit_time: PgTimestamp::default(),
             warned_of_other_changes: false,
+            warned_of_left_out_headers: false,
         })
     }
 
@@ -213,8 +215,11 @@ impl Rows {
                 Some(topic) => {
                     return match send(producer, topic, &event, ledger.tag()) {
                         Ok(bytes) => {
+                            if event.left_out_headers > 0 && !self.warned_of_left_out_headers {
+                                self.warned_of_left_out_headers = true;
+                                tracing::warn!(%position, "the headers column has names that would override the event's own; they are left out, here and in later rows");
+                            }
                             ledger.enqueued(bytes + EVENT_OVERHEAD);
-                            teller.event(event.topic, bytes);
                             Ok(Taken::Done)
                         }
                         Err(error) => refused_by_client(&error, event.topic),

@@ -1,13 +1,21 @@
-//! What the loop tells of itself, in one place: counters per event, facts a few times a second.
+//! What the loop and the supervisor tell of themselves, in one place: counters per event, facts a
+//! few times a second.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rdkafka::types::RDKafkaErrorCode;
+use tokio::time::Instant;
 
+use crate::error::Failure;
+use crate::lsn::Lsn;
+use crate::metrics::Metrics;
 use crate::postgres::catalog::{Server, Slot};
-use crate::status::Status;
+use crate::status::counts::TopicCount;
+use crate::status::facts::{Holder, InFlight, Positions, SlotFacts, WalStatus};
+use crate::status::lag::Watch;
+use crate::status::{State, Status};
 
 /// Topics that were found to exist in the life of this process. One that is gone later is not
 /// "unknown" but missing.
@@ -24,33 +32,214 @@ impl KnownTopics {
     }
 }
 
-/// The loop's voice.
+/// Where the loop stands, told a few times a second.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Progress {
+    pub(super) positions: Positions,
+    pub(super) in_flight: InFlight,
+    /// Commit time of the oldest row in hand, microseconds since 1970 by the server's clock.
+    pub(super) oldest_in_hand: Option<i64>,
+    pub(super) blocked: bool,
+    pub(super) last_stream_message: Instant,
+    pub(super) last_confirmation: Option<Instant>,
+    pub(super) last_checkpoint: Option<Instant>,
+}
+
+/// The voice of pipeline and supervisor.
 #[derive(Clone, Debug)]
 pub(crate) struct Teller {
     pub(crate) status: Status,
+    pub(crate) metrics: Metrics,
 }
 
 impl Teller {
-    pub(super) fn transaction(&self) {}
-    pub(super) fn duplicate_suppressed(&self) {}
-    pub(super) fn event(&self, _topic: &str, _bytes: u64) {}
-    pub(super) fn bad_row(&self, _reason: &'static str) {}
-    pub(super) fn dead_letter(&self, _reason: &'static str) {}
-    pub(super) fn latency(&self, _micros: i64, _rows: u32) {}
-    pub(super) fn produce_error(&self, _code: RDKafkaErrorCode) {}
-    pub(super) fn checkpoint(&self) {}
-    pub(super) fn backpressured(&self, _pause: Duration) {}
-    pub(crate) fn postgres_contact(&self, _server: &Server) {}
-    pub(crate) fn kafka_contact(&self) {}
-    pub(crate) fn standby(&self, _slot: &Slot) {}
-    pub(crate) fn is_halted(&self) -> bool {
-        self.status.state() == crate::status::State::Halted
+    pub(super) fn transaction(&self) {
+        self.metrics.transactions(1);
     }
-    pub(crate) fn catalog_trouble(&self, failure: &crate::error::Failure) {
-        failure.tell(&self.status);
+
+    pub(super) fn duplicate_suppressed(&self) {
+        self.metrics.duplicates_suppressed(1);
     }
-    pub(crate) fn servers_facts(&self, _server: &Server, _slot: Option<&Slot>) {}
+
+    pub(super) fn topic(&self, name: &str) -> Arc<TopicCount> {
+        self.metrics.topic(name)
+    }
+
+    pub(super) fn bad_row(&self, reason: &'static str) {
+        self.metrics.bad_row(reason);
+    }
+
+    pub(super) fn dead_letter(&self, reason: &'static str) {
+        self.metrics.dead_letter(reason);
+    }
+
+    pub(super) fn latency(&self, micros: i64, rows: u32) {
+        let latency = Duration::from_micros(u64::try_from(micros).unwrap_or(0));
+        self.metrics.event_latency(latency, usize::try_from(rows).unwrap_or(usize::MAX));
+    }
+
+    pub(super) fn produce_error(&self, code: RDKafkaErrorCode) {
+        self.metrics.produce_error(&format!("{code:?}"));
+    }
+
+    pub(super) fn checkpoint(&self) {
+        self.metrics.checkpoint();
+    }
+
     pub(super) fn kafka_trouble(&self, message: &str) {
-        self.status.error("kafka", message, "");
+        self.status.error("kafka", message, "librdkafka goes on trying by itself");
     }
+
+    /// The loop's standing; called at most a few times a second.
+    pub(super) fn progress(&self, progress: &Progress) {
+        let Progress { positions, in_flight, blocked, .. } = *progress;
+        self.metrics.backpressure(blocked);
+        let state = self.status.state();
+        match (state, blocked) {
+            (State::Streaming, true) => self.status.set_state(State::Backpressured),
+            (State::Backpressured, false) => self.status.set_state(State::Streaming),
+            _ => {}
+        }
+        let now = Instant::now();
+        let wall = SystemTime::now();
+        let ago = |at: Instant| wall.checked_sub(now.saturating_duration_since(at)).unwrap_or(wall);
+        self.status.update(|facts| {
+            facts.positions =
+                Positions { wal_end: facts.positions.wal_end.max(positions.wal_end), ..positions };
+            facts.in_flight = in_flight;
+            facts.oldest_in_hand = progress.oldest_in_hand.and_then(system_time);
+            facts.postgres.connected = true;
+            facts.postgres.last_stream_message = Some(ago(progress.last_stream_message));
+            facts.postgres.last_contact = Some(progress.last_stream_message);
+            if progress.last_confirmation.is_some() {
+                facts.kafka.last_confirmation = progress.last_confirmation;
+                facts.kafka.last_contact = progress.last_confirmation;
+            }
+            facts.last_checkpoint = progress.last_checkpoint.or(facts.last_checkpoint);
+            if let Some(confirmed) = positions.confirmed {
+                facts.freshness.covered(confirmed);
+            }
+            if let Some(wal_end) = positions.wal_end {
+                facts.freshness.server_at(wal_end, now);
+            }
+        });
+    }
+
+    /// The stream is ours, in this generation.
+    pub(crate) fn leading(&self, generation: u64) {
+        self.status.update(|facts| {
+            facts.leader = true;
+            facts.holder = None;
+            facts.kafka.generation = generation;
+            facts.kafka.connected = true;
+            facts.freshness.watch(Watch::Stream);
+        });
+        self.metrics.handoff();
+        self.status.set_state(State::Streaming);
+    }
+
+    /// The stream is not ours any more.
+    pub(crate) fn not_leading(&self) {
+        self.metrics.backpressure(false);
+        self.status.update(|facts| {
+            facts.leader = false;
+            facts.postgres.connected = false;
+            facts.oldest_in_hand = None;
+            facts.in_flight.events = 0;
+            facts.in_flight.bytes = 0;
+            facts.freshness.watch(Watch::Nothing);
+        });
+    }
+
+    pub(crate) fn reconnect(&self, reason: &'static str) {
+        self.metrics.postgres_reconnect(reason);
+    }
+
+    pub(crate) fn postgres_contact(&self, server: &Server) {
+        let version = server.version();
+        self.status.update(|facts| {
+            facts.postgres.connected = true;
+            facts.postgres.server_version = Some(version);
+            facts.postgres.last_contact = Some(Instant::now());
+        });
+    }
+
+    pub(crate) fn kafka_contact(&self) {
+        self.status.update(|facts| {
+            facts.kafka.connected = true;
+            facts.kafka.last_contact = Some(Instant::now());
+        });
+    }
+
+    /// Another holds the slot.
+    pub(crate) fn standby(&self, slot: &Slot) {
+        let now = Instant::now();
+        let holder = slot.holder.as_ref();
+        self.status.update(|facts| {
+            facts.leader = false;
+            facts.postgres.connected = true;
+            facts.postgres.last_contact = Some(now);
+            facts.holder = Some(Holder {
+                pid: slot.active_pid,
+                application: holder.and_then(|holder| holder.application_name.clone()),
+                address: holder.and_then(|holder| holder.client_addr.clone()),
+            });
+            facts.freshness.watch(Watch::Slot);
+            if let Some(confirmed) = slot.confirmed_flush_lsn {
+                facts.freshness.covered(confirmed);
+            }
+            facts.freshness.server_at(slot.wal_end, now);
+        });
+    }
+
+    pub(crate) fn is_halted(&self) -> bool {
+        self.status.state() == State::Halted
+    }
+
+    pub(crate) fn catalog_trouble(&self, failure: &Failure) {
+        failure.tell_without_halting(&self.status);
+    }
+
+    /// The catalog was asked while the stream runs.
+    pub(crate) fn servers_facts(&self, server: &Server, slot: Option<&Slot>) {
+        self.postgres_contact(server);
+        let skew = micros_to_seconds(server.clock_skew_micros());
+        self.status.update(|facts| {
+            facts.clock_skew_seconds = skew;
+            facts.positions.wal_end = facts.positions.wal_end.max(Some(server.wal_end));
+            facts.freshness.server_at(server.wal_end, Instant::now());
+            facts.slot = slot.map(|slot| slot_facts(server, slot));
+        });
+        self.metrics.upkeep();
+    }
+}
+
+fn slot_facts(server: &Server, slot: &Slot) -> SlotFacts {
+    let positive = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
+    SlotFacts {
+        active: slot.active,
+        wal_end: slot.wal_end,
+        restart: slot.restart_lsn,
+        confirmed_flush: slot.confirmed_flush_lsn,
+        safe_bytes: positive(slot.safe_wal_size),
+        keep_limit_bytes: server.max_slot_wal_keep_size.map(|megabytes| megabytes << 20),
+        wal_status: slot.wal_status.as_deref().and_then(WalStatus::from_word),
+        catalog_xmin_age: positive(slot.catalog_xmin_age.map(i64::from)).unwrap_or(0),
+        spill_bytes: positive(slot.spill_bytes).unwrap_or(0),
+    }
+}
+
+fn system_time(unix_micros: i64) -> Option<SystemTime> {
+    let since = Duration::from_micros(u64::try_from(unix_micros).ok()?);
+    SystemTime::UNIX_EPOCH.checked_add(since)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a skew of 2^53 microseconds is 285 years")]
+fn micros_to_seconds(micros: i64) -> f64 {
+    micros as f64 / 1e6
+}
+
+/// `None` for the position that means none.
+pub(super) fn known(lsn: Lsn) -> Option<Lsn> {
+    (lsn != Lsn::INVALID).then_some(lsn)
 }

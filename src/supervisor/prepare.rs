@@ -285,7 +285,7 @@ fn ready(server: &Server) -> Result<(), Failure> {
         return not_ready(
             format!(
                 "the server is Postgres {}; 14 is the oldest that walpost follows",
-                version(server)
+                server.version()
             ),
             "upgrade the server",
         );
@@ -392,16 +392,6 @@ async fn last_transaction(catalog: &Catalog, xid: u32) -> Result<LastTransaction
     })
 }
 
-/// The server's version for people: 150018 is 15.18.
-pub(super) fn version(server: &Server) -> String {
-    format!("{}.{}", server.version_num / 10_000, server.version_num % 10_000)
-}
-
-/// The server's clock less ours, microseconds. The time that the question took is in it.
-fn clock_skew(server: &Server) -> i64 {
-    server.now.saturating_sub(crate::postgres::timestamp::PgTimestamp::now().to_unix_micros())
-}
-
 /// Does `work` while the server hears from us, with a flush position of 0/0, which says nothing.
 /// The socket stays unread.
 async fn under_heartbeat<T>(
@@ -457,6 +447,6 @@ fn settings(
         shutdown_timeout: config.shutdown_timeout,
         topic_maker,
         known_topics,
-        clock_skew: clock_skew(server),
+        clock_skew: server.clock_skew_micros(),
     }
 }

@@ -6,8 +6,8 @@ use crate::cloudevent::Reason;
 use crate::cloudevent::options::NullPayload;
 use crate::outbox::column::TypeNames;
 use crate::outbox::{Mapping, RowScratch};
-use crate::pgoutput::timestamp::PgTimestamp;
 use crate::pgoutput::{self, LogicalMessage};
+use crate::postgres::timestamp::PgTimestamp;
 
 #[test]
 fn a_row_becomes_headers_and_its_payload() {
@@ -238,7 +238,7 @@ fn what_a_real_server_sends_becomes_events() {
         } else if let LogicalMessage::Insert { tuple, .. } = message {
             let mapping = mapping.as_ref().expect("a relation before its rows");
             let row = mapping.row(&mut scratch, tuple).expect("a row");
-            results.push(encoder.encode(mapping, &row, PgTimestamp::new(0)).map(Record::of));
+            results.push(encoder.encode(mapping, &row, PgTimestamp(0)).map(Record::of));
         }
     }
     let first = results.remove(0).expect("a good row");

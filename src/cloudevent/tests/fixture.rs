@@ -7,8 +7,8 @@ use crate::outbox::column::TypeNames;
 use crate::outbox::mapping::Mapping;
 pub(super) use crate::outbox::mapping::tests::options;
 use crate::outbox::row::RowScratch;
-use crate::pgoutput::timestamp::PgTimestamp;
 use crate::pgoutput::{self, LogicalMessage};
+use crate::postgres::timestamp::PgTimestamp;
 
 pub(super) const BOOL: u32 = 16;
 pub(super) const BYTEA: u32 = 17;

@@ -9,6 +9,7 @@ use tokio_postgres::types::Type;
 use super::{Catalog, Row};
 use crate::lsn::Lsn;
 use crate::postgres::error::Error;
+use crate::postgres::timestamp::PgTimestamp;
 
 /// Facts about the server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -74,6 +75,21 @@ const FACTS: &str = "SELECT
         WHERE a.rolname = 'rds_replication' AND pg_has_role(r.oid, a.oid, 'usage')) AS replication,
     has_database_privilege(current_database(), 'CREATE') AS create_in_database
     FROM pg_roles r WHERE r.rolname = current_user";
+
+impl Server {
+    /// The server's version for people: 150018 is 15.18.
+    #[must_use]
+    pub fn version(&self) -> String {
+        format!("{}.{}", self.version_num / 10_000, self.version_num % 10_000)
+    }
+
+    /// The server's clock less ours, in microseconds, if asked right after the answer came. The
+    /// time that the answer took is in it.
+    #[must_use]
+    pub fn clock_skew_micros(&self) -> i64 {
+        self.now.saturating_sub(PgTimestamp::now().to_unix_micros())
+    }
+}
 
 impl Catalog {
     /// Asks about the server and our role.

@@ -1,0 +1,24 @@
+//! The one writer to standard output and standard error.
+
+use std::io::{self, Write};
+
+/// Writes a text and a line's end to standard output. A reader that has gone away (`| head`) is
+/// no error.
+///
+/// # Errors
+/// The text could not be written.
+pub fn line(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    let written = writeln!(stdout, "{}", text.trim_end_matches('\n')).and_then(|()| stdout.flush());
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// Writes a text and a line's end to standard error. There is nowhere left to say that this
+/// failed, so it is not said.
+pub fn error(text: &str) {
+    let written = writeln!(io::stderr().lock(), "{}", text.trim_end_matches('\n'));
+    drop(written);
+}

@@ -1,0 +1,129 @@
+//! What is answered at which path.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName,
+    HeaderValue, REFERRER_POLICY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use axum::middleware::map_response;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+
+use crate::config::HttpAuth;
+use crate::metrics::Metrics;
+use crate::status::Status;
+use crate::status::health::Answer;
+
+use super::auth::Gate;
+use super::page;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const HTML: &str = "text/html; charset=utf-8";
+const JSON: &str = "application/json";
+
+/// The text format of Prometheus, "Exposition formats".
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+const NOT_FOUND: &str = "not found; there are / /livez /readyz /startupz /metrics /status.json\n";
+
+/// What the handlers answer from.
+#[derive(Clone)]
+struct Sources {
+    status: Status,
+    metrics: Metrics,
+    gate: Option<Gate>,
+}
+
+/// All paths.
+pub(super) fn router(status: Status, metrics: Metrics, auth: Option<&HttpAuth>) -> Router {
+    let sources = Sources { status, metrics, gate: auth.map(Gate::new) };
+    Router::new()
+        .route("/livez", get(async |State(at): State<Sources>| probe(&at.status.snapshot().live)))
+        .route("/readyz", get(async |State(at): State<Sources>| probe(&at.status.snapshot().ready)))
+        .route(
+            "/startupz",
+            get(async |State(at): State<Sources>| probe(&at.status.snapshot().startup)),
+        )
+        .route(
+            "/metrics",
+            get(async |State(at): State<Sources>| {
+                answer(StatusCode::OK, PROMETHEUS, at.metrics.render())
+            }),
+        )
+        .route("/status.json", get(async |State(at), headers| json(&at, &headers)))
+        .route("/", get(async |State(at), headers| html(&at, &headers)))
+        .fallback(async || answer(StatusCode::NOT_FOUND, TEXT, NOT_FOUND.to_owned()))
+        .method_not_allowed_fallback(async || {
+            answer(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n".to_owned())
+        })
+        .with_state(sources)
+        .layer(map_response(guarded))
+}
+
+fn answer(status: StatusCode, content_type: &'static str, body: String) -> Response {
+    (status, [(CONTENT_TYPE, content_type)], body).into_response()
+}
+
+fn probe(found: &Answer) -> Response {
+    let status = if found.ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let word = if found.ok { "ok" } else { "no" };
+    answer(status, TEXT, format!("{word}: {}\n", found.reason))
+}
+
+fn json(at: &Sources, headers: &HeaderMap) -> Response {
+    if let Some(refused) = refused(at, headers) {
+        return refused;
+    }
+    match serde_json::to_string(&at.status.snapshot()) {
+        Ok(mut body) => {
+            body.push('\n');
+            answer(StatusCode::OK, JSON, body)
+        }
+        Err(error) => {
+            tracing::error!(%error, "cannot write the status as JSON");
+            let body = "cannot write the status as JSON; the log says why\n";
+            answer(StatusCode::INTERNAL_SERVER_ERROR, TEXT, body.to_owned())
+        }
+    }
+}
+
+fn html(at: &Sources, headers: &HeaderMap) -> Response {
+    if let Some(refused) = refused(at, headers) {
+        return refused;
+    }
+    let mut response = answer(StatusCode::OK, HTML, page::render(&at.status.snapshot()));
+    if let Ok(policy) = HeaderValue::from_str(&page::content_security_policy()) {
+        response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    response
+}
+
+/// The answer to a request without the right user and password.
+fn refused(at: &Sources, headers: &HeaderMap) -> Option<Response> {
+    let gate = at.gate.as_ref()?;
+    if gate.admits(headers.get(AUTHORIZATION).map(HeaderValue::as_bytes)) {
+        return None;
+    }
+    let body = "user and password are those of WALPOST_HTTP_USERNAME and _PASSWORD\n".to_owned();
+    let mut response = answer(StatusCode::UNAUTHORIZED, TEXT, body);
+    let challenge = HeaderValue::from_static("Basic realm=\"walpost\", charset=\"UTF-8\"");
+    response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    Some(response)
+}
+
+/// Headers of every answer: nothing is kept by a cache, guessed at by a browser, or framed.
+async fn guarded(mut response: Response) -> Response {
+    const HEADERS: [(HeaderName, &str); 5] = [
+        (CACHE_CONTROL, "no-store"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (X_FRAME_OPTIONS, "DENY"),
+        (REFERRER_POLICY, "no-referrer"),
+        (CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    ];
+    for (name, value) in HEADERS {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}
