@@ -430,6 +430,9 @@ impl Ledger {
     ///
     /// # Errors
     /// None was under way.
+    ///
+    /// # Panics
+    /// If the checkpoint would go back.
     pub fn checkpoint_delivered(&mut self) -> Result<(), Violation> {
         let mark = self.checkpointing.take().ok_or(Violation::UnknownDelivery)?;
         assert!(self.checkpointed.at_or_before(&mark), "the checkpoint would go back");

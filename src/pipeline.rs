@@ -1,6 +1,6 @@
 //! The loop: the only file that knows all rooms.
 //!
-//! [`Pipeline::run`] waits for the next thing to do and does it. Waiting changes nothing and is
+//! `Pipeline::run` waits for the next thing to do and does it. Waiting changes nothing and is
 //! cancel safe; doing never waits, except to write a status update of 34 bytes.
 //!
 //! ```text
