@@ -11,6 +11,8 @@ mod auth;
 mod base64;
 mod page;
 mod routes;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::io;
@@ -66,18 +68,16 @@ impl fmt::Display for HttpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { addr, what, source } = self;
         write!(f, "WALPOST_HTTP_ADDR={addr}: cannot {what}: {source}")?;
-        match source.kind() {
-            io::ErrorKind::AddrInUse => f.write_str(
-                "; another process listens there: set another port, or `off` to do without",
-            ),
-            io::ErrorKind::AddrNotAvailable => {
-                f.write_str("; no interface has this address: set 127.0.0.1, or 0.0.0.0 for all")
-            }
-            io::ErrorKind::PermissionDenied => {
-                f.write_str("; ports below 1024 need a privilege: set another port")
-            }
-            _ => f.write_str("; set another address, or `off` to do without"),
-        }
+        let kind = source.kind();
+        f.write_str(if kind == io::ErrorKind::AddrInUse {
+            "; another process listens there: set another port, or `off` to do without"
+        } else if kind == io::ErrorKind::AddrNotAvailable {
+            "; no interface has this address: set 127.0.0.1, or 0.0.0.0 for all"
+        } else if kind == io::ErrorKind::PermissionDenied {
+            "; ports below 1024 need a privilege: set another port"
+        } else {
+            "; set another address, or `off` to do without"
+        })
     }
 }
 

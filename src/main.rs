@@ -6,11 +6,6 @@ use clap::{CommandFactory, FromArgMatches};
 use walpost::cli::{Cli, Command, Exit, check, config, healthcheck, help, output, run, status};
 use walpost::config::env::Environment;
 
-// librdkafka allocates every header of every record by itself, and this replaces the allocator
-// for C too. Measured with 7 headers a record: 305,000 records/s with glibc's, 393,000 with this.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let matches = Cli::command().after_long_help(help::variables()).get_matches();
     let cli = match Cli::from_arg_matches(&matches) {

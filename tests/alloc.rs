@@ -11,8 +11,8 @@ use walpost::cloudevent::options::{EventOptions, Mode, NullPayload, TimeUnit};
 use walpost::outbox::column::TypeNames;
 use walpost::outbox::template::Template;
 use walpost::outbox::{Mapping, RowScratch};
-use walpost::pgoutput::timestamp::PgTimestamp;
 use walpost::pgoutput::{self, LogicalMessage};
+use walpost::postgres::timestamp::PgTimestamp;
 
 struct Counting;
 
@@ -124,7 +124,7 @@ fn encode(insert: &[u8], mapping: &Mapping, encoder: &mut Encoder, times: usize)
         let message = pgoutput::decode(insert).expect("a message");
         let LogicalMessage::Insert { tuple, .. } = message else { return usize::MAX };
         let row = mapping.row(&mut scratch, tuple).expect("a row");
-        let event = encoder.encode(mapping, &row, PgTimestamp::new(0)).expect("an event");
+        let event = encoder.encode(mapping, &row, PgTimestamp(0)).expect("an event");
         assert_eq!(event.left_out_headers, 1);
         bytes += event.byte_size();
     }

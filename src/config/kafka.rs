@@ -151,7 +151,7 @@ fn check_security(reader: &mut Reader<'_>, properties: &BTreeMap<String, Secret>
     match (sasl, &mechanism) {
         // librdkafka would fall back to GSSAPI, which it was built without.
         (true, None) => {
-            reader.problem("KAFKA_SASL_MECHANISM", None, "is required with a sasl protocol")
+            reader.problem("KAFKA_SASL_MECHANISM", None, "is required with a sasl protocol");
         }
         (false, Some(_)) => reader.problem(
             "KAFKA_SECURITY_PROTOCOL",

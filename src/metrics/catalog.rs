@@ -185,7 +185,7 @@ mod tests {
             let name = definition.name;
             assert!(name.starts_with("walpost_") || name.starts_with("process_"), "{name}");
             let total = name.ends_with("_total");
-            assert_eq!(total, definition.kind == Kind::Counter, "{name}");
+            assert_eq!(total, definition.kind == Counter, "{name}");
             assert!(definition.help.ends_with('.'), "{name}");
         }
     }

@@ -169,25 +169,25 @@ mod tests {
     use std::path::PathBuf;
 
     #[track_caller]
-    fn check(mode: SslMode, roots: Option<RootCertificates>, expected: Option<Verification>) {
-        assert_eq!(verification(mode, roots.as_ref()).ok(), expected);
+    fn check(mode: SslMode, roots: Option<&RootCertificates>, expected: Option<Verification>) {
+        assert_eq!(verification(mode, roots).ok(), expected);
     }
 
     #[test]
     fn the_mode_and_the_authorities_say_what_is_checked() {
-        let file = || Some(RootCertificates::File(PathBuf::from("/ca.pem")));
-        let system = || Some(RootCertificates::System);
+        let file = Some(&RootCertificates::File(PathBuf::from("/ca.pem")));
+        let system = Some(&RootCertificates::System);
         check(SslMode::Prefer, None, Some(Verification::Nothing));
-        check(SslMode::Prefer, file(), Some(Verification::Nothing));
+        check(SslMode::Prefer, file, Some(Verification::Nothing));
         check(SslMode::Require, None, Some(Verification::Nothing));
-        check(SslMode::Require, file(), Some(Verification::Chain));
-        check(SslMode::VerifyCa, file(), Some(Verification::Chain));
-        check(SslMode::VerifyFull, file(), Some(Verification::ChainAndName));
+        check(SslMode::Require, file, Some(Verification::Chain));
+        check(SslMode::VerifyCa, file, Some(Verification::Chain));
+        check(SslMode::VerifyFull, file, Some(Verification::ChainAndName));
         check(SslMode::VerifyFull, None, Some(Verification::ChainAndName));
-        check(SslMode::VerifyFull, system(), Some(Verification::ChainAndName));
+        check(SslMode::VerifyFull, system, Some(Verification::ChainAndName));
         check(SslMode::VerifyCa, None, None);
-        check(SslMode::VerifyCa, system(), None);
-        check(SslMode::Require, system(), None);
+        check(SslMode::VerifyCa, system, None);
+        check(SslMode::Require, system, None);
     }
 
     /// What a client makes of a server's answer to its request for TLS.
