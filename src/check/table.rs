@@ -364,7 +364,7 @@ pub(super) mod tests {
         sql: Option<&str>,
     ) {
         let found = findings(&config(more), facts);
-        let worst = found.iter().rev().max_by_key(|finding| finding.level).expect("a finding");
+        let worst = found.iter().max_by_key(|finding| finding.level).expect("a finding");
         assert_eq!((worst.check, worst.level), expected, "{found:#?}");
         let remedy = worst.remedy.clone().unwrap_or_default();
         assert_eq!(remedy.sql.last().map(String::as_str), sql, "{found:#?}");
