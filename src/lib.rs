@@ -41,7 +41,7 @@
 //! 4. An error is tried again, halts with a code, or ends the process with a code: [`error`]
 //!    matches exhaustively.
 //! 5. Secrets live in [`secret::Secret`], which cannot be printed; row values reach no log.
-//! 6. `unsafe` stands in one file, [`kafka::librdkafka`].
+//! 6. `unsafe` stands in one room, [`kafka::librdkafka`].
 //! 7. Every variable stands in one table, [`config::table`]; help, template, schema and README
 //!    follow from it.
 

@@ -10,7 +10,7 @@ use super::{Finding, LIMIT, Remedy};
 use crate::config::Config;
 use crate::kafka::client::{ANSWER_LIMIT, auxiliary, producer_properties};
 use crate::kafka::inspect::{Entries, Inspector, Known};
-use crate::kafka::librdkafka::{ClientError, Happening};
+use crate::kafka::librdkafka::{ClientError, Handle, Happening, Rights};
 use crate::kafka::producer::{Meaning, Producer, meaning};
 use crate::kafka::topics::{CHECKPOINT_CONFIG, DEAD_LETTER_CONFIG, Wanted};
 use crate::status::HaltCode;
@@ -33,6 +33,8 @@ pub(super) struct Cluster {
     /// A broker's configuration; `None` where we may not see it.
     pub(super) broker: Option<Entries>,
     inspector: Arc<Inspector>,
+    /// Of the producer that the relay would use.
+    handle: Handle,
 }
 
 /// A topic, as far as it can be seen.
@@ -44,6 +46,8 @@ pub(super) struct TopicFacts {
     pub(super) entries: Option<Entries>,
     /// Why walpost could not make it, where it would have to.
     pub(super) refused: Option<String>,
+    /// What our user may do with it; `None` where the brokers do not say.
+    pub(super) rights: Option<Rights>,
     pub(super) route: Route,
 }
 
@@ -63,15 +67,14 @@ pub(super) async fn ask(config: &Config) -> Asked {
         Ok(producer) => producer,
         Err(error) => return Asked { findings: vec![no_client(&error)], cluster: None },
     };
-    let handle = producer.handle();
-    let id = tokio::task::spawn_blocking(move || handle.cluster_id(ANSWER_LIMIT)).await;
+    let (handle, asking) = (producer.handle(), producer.handle());
+    let id = tokio::task::spawn_blocking(move || asking.cluster_id(ANSWER_LIMIT)).await;
     let mut notices = Vec::new();
     producer.happenings(|happening| {
         if let Happening::Notice(error) | Happening::Fatal(error) = happening {
             notices.push(error);
         }
     });
-    producer.abandon();
     let Ok(Some(id)) = id else {
         return Asked { findings: vec![unreachable(config, &notices)], cluster: None };
     };
@@ -99,7 +102,7 @@ pub(super) async fn ask(config: &Config) -> Asked {
     let checkpoint_topic = blocking(&inspector, move |inspector| inspector.topic(&topic))
         .await
         .unwrap_or_else(|| Known::Unanswered("the question was dropped".to_owned()));
-    Asked { findings, cluster: Some(Cluster { id, checkpoint_topic, broker, inspector }) }
+    Asked { findings, cluster: Some(Cluster { id, checkpoint_topic, broker, inspector, handle }) }
 }
 
 async fn blocking<T: Send + 'static>(
@@ -143,9 +146,14 @@ async fn ask_for(cluster: &Cluster, wanted: Wanted<'_>, create: bool, route: Rou
     let known = blocking(inspector, move |inspector| inspector.topic(&topic))
         .await
         .unwrap_or_else(|| Known::Unanswered("the question was dropped".to_owned()));
-    let mut facts = TopicFacts { name, known, entries: None, refused: None, route };
+    let mut facts = TopicFacts { name, known, entries: None, refused: None, rights: None, route };
     match facts.known {
-        Known::There(_) => facts.entries = within(inspector.topic_entries(wanted.name)).await,
+        Known::There(_) => {
+            facts.entries = within(inspector.topic_entries(wanted.name)).await;
+            let (handle, topic) = (cluster.handle.clone(), facts.name.clone());
+            let rights = tokio::task::spawn_blocking(move || handle.rights(&topic, ANSWER_LIMIT));
+            facts.rights = rights.await.ok().and_then(Result::ok).flatten();
+        }
         Known::Missing if create => {
             let answer = tokio::time::timeout(LIMIT, inspector.could_make(wanted)).await;
             facts.refused = match answer {

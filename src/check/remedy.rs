@@ -150,9 +150,13 @@ pub(super) fn create_topic(
 
 /// Grants walpost's Kafka user operations on a topic.
 pub(super) fn allow(config: &Config, operations: &[&str], topic: &str) -> Remedy {
-    let user = match config.kafka.properties.get("sasl.username") {
-        Some(user) => user.expose().to_owned(),
-        None => "walpost".to_owned(),
+    let property = |name: &str| config.kafka.properties.get(name).map(|value| value.expose());
+    let protocol = property("security.protocol").unwrap_or("plaintext").to_ascii_lowercase();
+    // Who somebody is that does not say it. Source: Kafka documentation, "Authorization and ACLs".
+    let user = match (property("sasl.username"), protocol.as_str()) {
+        (Some(user), _) => user,
+        (None, "plaintext") => "ANONYMOUS",
+        (None, _) => "CN=walpost",
     };
     let operations: Vec<_> =
         operations.iter().map(|operation| format!("--operation {operation}")).collect();
@@ -162,11 +166,10 @@ pub(super) fn allow(config: &Config, operations: &[&str], topic: &str) -> Remedy
         operations.join(" ")
     );
     let remedy = Remedy::command(kafka_tool(config, "acls", &arguments));
-    if config.kafka.properties.contains_key("sasl.username") {
-        remedy
-    } else {
-        remedy.then("User: is who walpost is to Kafka: with client certificates, their subject")
+    if user == "CN=walpost" {
+        return remedy.then("User: is the subject of walpost's client certificate");
     }
+    remedy
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ pub(super) fn findings(server: &Server, skew: i64) -> Vec<Finding> {
         )
         .halts(HaltCode::NotReady)
     });
-    findings.extend(role(server));
+    findings.push(role(server));
     findings.push(keep_size(server));
     findings.extend(idle_timeout(server));
     findings.push(clock(skew));
@@ -57,38 +57,28 @@ fn version(server: &Server) -> Finding {
     Finding::ok("postgres_version", format!("the server is Postgres {}", server.version()))
 }
 
-fn role(server: &Server) -> Vec<Finding> {
+fn role(server: &Server) -> Finding {
     let role = &server.role;
-    let mut findings = Vec::new();
     if role.superuser {
-        findings.push(Finding::warning(
+        return Finding::warning(
             "role",
             format!("role {} is a superuser", role.name),
             "whoever gets hold of walpost's password may do anything; walpost needs no more than REPLICATION, where somebody else makes the publication",
             Remedy::sql(["CREATE ROLE walpost LOGIN REPLICATION"])
                 .then("\\password walpost in psql sets its password; then set PGUSER and PGPASSWORD, or DATABASE_URL"),
-        ));
-    } else {
-        findings.push(Finding::ok("role", format!("role {} is no superuser", role.name)));
-    }
-    if !role.replication && !role.superuser {
-        findings.push(
-            Finding::problem(
-                "replication_right",
-                format!("role {} has no REPLICATION", role.name),
-                "only such a role may follow the log",
-                connection::replication_right(&role.name),
-            )
-            .halts(HaltCode::Authorization),
         );
     }
-    findings
+    Finding::ok("role", format!("role {} is no superuser", role.name))
 }
 
 /// The finding of the replication connection.
 pub(super) fn walsender(config: &Config, walsender: &Result<Walsender, Refusal>) -> Finding {
     let check = "replication_connection";
     match walsender {
+        // Which right it takes differs between providers; the server's refusal is what counts.
+        Err(refusal) if refusal.sqlstate.as_deref() == Some("42501") => {
+            connection::finding("replication_right", config, refusal)
+        }
         Err(refusal) => connection::finding(check, config, refusal),
         Ok(Walsender { known: false, .. }) => Finding::problem(
             check,
@@ -207,14 +197,6 @@ pub(super) mod tests {
         check(|server| server.in_recovery = true, &[("primary", Problem)]);
         check(|server| server.wal_level = "replica".to_owned(), &[("wal_level", Problem)]);
         check(|server| server.role.superuser = true, &[("role", Warning)]);
-        check(|server| server.role.replication = false, &[("replication_right", Problem)]);
-        check(
-            |server| {
-                server.role.replication = false;
-                server.role.superuser = true;
-            },
-            &[("role", Warning)],
-        );
         check(
             |server| server.max_slot_wal_keep_size = None,
             &[("max_slot_wal_keep_size", Warning)],

@@ -109,13 +109,11 @@ pub(super) fn mapping(config: &Config, facts: &TableFacts) -> Result<Mapping, Ma
 }
 
 fn column_type(column: &Column) -> ColumnType {
-    match ColumnType::of_oid(column.base_type_oid) {
-        // An extension's type, which has another object id in each database.
-        ColumnType::Other if column.base_type_name.rsplit('.').next() == Some("citext") => {
-            ColumnType::Text
-        }
-        known => known,
+    // An extension's type, which has another object id in each database.
+    if column.base_type_name.rsplit('.').next() == Some("citext") {
+        return ColumnType::Text;
     }
+    ColumnType::of_oid(column.base_type_oid)
 }
 
 fn mapped(facts: &TableFacts, mapping: &Mapping) -> String {

@@ -21,14 +21,45 @@ pub(super) fn findings(config: &Config, cluster: &Cluster, topics: &Topics) -> V
     for topic in &topics.events {
         findings.extend(events(config, broker, topic));
     }
-    findings.push(rights());
+    findings.extend(rights(config, &topics.checkpoint, (true, true)));
+    if config.on_bad_row == OnBadRow::DeadLetter {
+        findings.extend(rights(config, &topics.letters, (false, true)));
+    }
+    for topic in &topics.events {
+        findings.extend(rights(config, topic, (false, true)));
+    }
     findings
 }
 
-fn rights() -> Finding {
-    Finding::ok(
-        "kafka_rights",
-        "whether walpost may write cannot be seen without writing; that topics are visible and can be described was seen",
+/// Whether our user may read and write a topic, as `needed` says.
+fn rights(config: &Config, topic: &TopicFacts, needed: (bool, bool)) -> Option<Finding> {
+    let check = "kafka_rights";
+    let name = &topic.name;
+    if !matches!(topic.known, Known::There(_)) {
+        return None;
+    }
+    let Some(rights) = topic.rights else {
+        return Some(Finding::ok(
+            check,
+            format!("whether walpost may write to topic {name} is not visible without writing"),
+        ));
+    };
+    let missing: Vec<_> =
+        [(needed.0 && !rights.read, "Read"), (needed.1 && !rights.write, "Write")]
+            .into_iter()
+            .filter_map(|(missing, operation)| missing.then_some(operation))
+            .collect();
+    if missing.is_empty() {
+        return Some(Finding::ok(check, format!("walpost may use topic {name}")));
+    }
+    Some(
+        Finding::problem(
+            check,
+            format!("walpost's Kafka user has no {} on topic {name}", missing.join(" and ")),
+            "without it walpost stands still",
+            allow(config, &missing, name),
+        )
+        .halts(HaltCode::Authorization),
     )
 }
 
@@ -405,6 +436,7 @@ mod tests {
             known: Known::There(STATE),
             entries: Some(all),
             refused: None,
+            rights: None,
             route: Route::default(),
         }
     }
@@ -441,7 +473,7 @@ mod tests {
             of,
             &forbidden,
             ("checkpoint_topic", Problem),
-            "--add --allow-principal 'User:walpost' --operation Read --operation Write \
+            "--add --allow-principal 'User:ANONYMOUS' --operation Read --operation Write \
              --operation Describe --topic t",
         );
         let missing = TopicFacts { known: Known::Missing, entries: None, ..topic(&[]) };
@@ -493,10 +525,33 @@ mod tests {
     }
 
     #[test]
+    fn a_missing_right_has_its_command() {
+        #[track_caller]
+        fn case(rights_of: Option<(bool, bool)>, needed: (bool, bool), expected: &[&str]) {
+            let rights_of =
+                rights_of.map(|(read, write)| crate::kafka::librdkafka::Rights { read, write });
+            let topic = TopicFacts { rights: rights_of, ..topic(&[]) };
+            let found = rights(&config(&[]), &topic, needed).expect("a finding");
+            let commands = found.remedy.unwrap_or_default().commands;
+            let operations: Vec<_> = commands
+                .iter()
+                .flat_map(|command| command.split(' '))
+                .filter(|word| ["Read", "Write"].contains(word))
+                .collect();
+            assert_eq!(operations, expected);
+        }
+        case(None, (true, true), &[]);
+        case(Some((true, true)), (true, true), &[]);
+        case(Some((false, true)), (false, true), &[]);
+        case(Some((false, false)), (true, true), &["Read", "Write"]);
+        case(Some((true, false)), (false, true), &["Write"]);
+    }
+
+    #[test]
     fn copies_are_counted() {
         #[track_caller]
         fn case(state: TopicState, entries: &[(&str, &str)], expected: Option<Level>) {
-            let topic = TopicFacts { known: Known::There(state.clone()), ..topic(entries) };
+            let topic = TopicFacts { known: Known::There(state), ..topic(entries) };
             let found = copies(&config(&[]), &topic, &state);
             assert_eq!(found.first().map(|finding| finding.level), expected, "{found:#?}");
         }

@@ -13,7 +13,7 @@ use super::client::ANSWER_LIMIT;
 use super::topics::Wanted;
 
 /// A topic that is there.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TopicState {
     /// How many partitions it has.
     pub partitions: usize,
@@ -156,10 +156,6 @@ impl Inspector {
     }
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "librdkafka's codes are open-ended; one that is not named here is told as it is"
-)]
 fn unknown(code: Option<RDKafkaErrorCode>, text: &str) -> Known {
     match code {
         Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {

@@ -122,8 +122,8 @@ impl Catalog {
             columns.iter().map(|column| quote_identifier(column)).collect();
         let select =
             format!("SELECT {} FROM {}", columns?.join(", "), quote_qualified(schema, table)?);
-        if pages > SAMPLE_PAGES {
-            let first = pages - SAMPLE_PAGES;
+        if pages > 0 {
+            let first = pages.saturating_sub(SAMPLE_PAGES).max(0);
             let sql = format!(
                 "{select} WHERE ctid >= '({first},0)' ORDER BY ctid DESC LIMIT {SAMPLE_ROWS}"
             );

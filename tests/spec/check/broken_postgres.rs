@@ -27,11 +27,8 @@ fn a_role_without_replication_is_found() {
     let (_, url) = role(server, &database, "login");
     let settings = settings.env("DATABASE_URL", url);
     let checked = check(&settings);
-    // Once as the role's attribute, once as the server's refusal.
-    let problems: Vec<_> = checked.of("problem").collect();
-    assert_eq!(problems.len(), 1, "{problems:#?}");
-    let problem = problems[0];
-    assert_eq!(problem["check"], "replication_right");
+    let problem = checked.problem("replication_right", "SQLSTATE 42501");
+    assert_eq!(problem["halt"], "authorization");
     execute(&database, problem);
     check(&settings).is_ready();
 }
