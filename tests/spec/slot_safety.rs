@@ -29,17 +29,12 @@ fn stopped(server: &Postgres, kafka: &Kafka, name: &str) -> Stopped {
     let settings = Settings::new(&database, kafka);
     let topic = format!("{}.order", database.name());
     let mut walpost = settings.start();
-    walpost.wait_until_ready();
-    until("the relay to stream", || is_streaming(&walpost).then_some(()));
+    walpost.wait_for_state("streaming");
     database.insert_rows("order", 1, 10, 3);
     kafka.wait_for_records(&topic, 10);
     walpost.terminate();
     assert_eq!(walpost.wait(), 0);
     Stopped { database, settings, topic }
-}
-
-fn is_streaming(walpost: &Walpost) -> bool {
-    walpost.metrics().sum("walpost_state", &[("state", "streaming")]) > 0.0
 }
 
 /// Waits for the halt, and checks that it is told everywhere and that nothing was published.
@@ -170,7 +165,7 @@ fn a_publication_that_is_dropped_while_the_relay_runs_halts() {
         let kafka = Kafka::shared();
         let Stopped { database, settings, topic } = stopped(server, kafka, "dropped");
         let mut walpost = settings.start();
-        until("the relay to stream", || is_streaming(&walpost).then_some(()));
+        walpost.wait_for_state("streaming");
         database.execute("drop publication walpost");
         database.insert_rows("order", 11, 5, 3);
         check_halted(&mut walpost, kafka, &topic, "publication_changed", 10);
@@ -182,7 +177,7 @@ fn a_publication_that_no_longer_sends_inserts_halts() {
     let (server, kafka) = (Postgres::newest(), Kafka::shared());
     let Stopped { database, settings, topic } = stopped(server, kafka, "noinsert");
     let mut walpost = settings.start();
-    until("the relay to stream", || is_streaming(&walpost).then_some(()));
+    walpost.wait_for_state("streaming");
     database.execute("alter publication walpost set (publish = 'update')");
     check_halted(&mut walpost, kafka, &topic, "publication_changed", 10);
 }
@@ -192,7 +187,7 @@ fn a_table_that_was_dropped_and_made_anew_halts() {
     let (server, kafka) = (Postgres::newest(), Kafka::shared());
     let Stopped { database, settings, topic } = stopped(server, kafka, "table");
     let mut walpost = settings.start();
-    until("the relay to stream", || is_streaming(&walpost).then_some(()));
+    walpost.wait_for_state("streaming");
     database.execute("drop table outbox");
     database.create_outbox();
     check_halted(&mut walpost, kafka, &topic, "table_changed", 10);
