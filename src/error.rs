@@ -102,6 +102,10 @@ impl Failure {
     /// An error of the database while `doing` something ("read the slot").
     #[must_use]
     pub fn postgres(doing: &str, error: &PostgresError) -> Self {
+        // Of several hosts that were all tried, the one that refused us says more than the others.
+        let refused =
+            error.attempts().iter().find(|attempt| attempt.kind() == ErrorKind::Authentication);
+        let error = refused.unwrap_or(error);
         let message = format!("failed to {doing}: {}", chain(error));
         let again = |code, hint: Option<&str>| Self::Again {
             code,

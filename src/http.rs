@@ -11,6 +11,8 @@ mod auth;
 mod base64;
 mod page;
 mod routes;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::io;

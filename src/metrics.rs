@@ -8,6 +8,8 @@ pub mod catalog;
 mod process;
 mod refresh;
 mod registry;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;

@@ -46,7 +46,7 @@ mod tell;
 
 pub(crate) use question::TopicMaker;
 pub(crate) use rows::{Refused, RowSettings};
-pub(crate) use tell::{KnownTopics, Teller};
+pub(crate) use tell::{KnownTopics, Teller, Trouble};
 
 use confirm::CHECKPOINT_INTERVAL;
 use pace::Pace;
@@ -56,6 +56,11 @@ use tell::{Progress, known};
 
 /// The loop turns at least this often, to refresh what the process says of itself.
 const TICK: Duration = Duration::from_millis(200);
+
+/// A walsender that decodes a large transaction may be silent for minutes (Postgres 14 and 15 send
+/// nothing while a transaction without our rows is decoded), and a new connection would begin that
+/// work anew. A peer that is gone is noticed sooner by TCP keepalive and `TCP_USER_TIMEOUT`.
+const SILENCE_LIMIT: Duration = Duration::from_secs(600);
 
 /// What the process says of itself is refreshed this often while nothing changes.
 const SAY_INTERVAL: Duration = Duration::from_millis(100);
@@ -90,6 +95,8 @@ pub(crate) struct Settings {
     pub(crate) shutdown_timeout: Duration,
     /// Makes a topic before it is first written to, where that is configured.
     pub(crate) topic_maker: Option<TopicMaker>,
+    /// The checkpoint topic's name.
+    pub(crate) checkpoint_topic: String,
     /// Topics that were there.
     pub(crate) known_topics: KnownTopics,
     /// The server's clock less ours, microseconds.
@@ -119,6 +126,8 @@ pub(crate) enum Outcome {
         position: Position,
         /// What Kafka said.
         said: String,
+        /// Up to here rows are still sent one at a time.
+        until: Option<Position>,
     },
 }
 
@@ -154,6 +163,8 @@ pub(crate) struct Pipeline {
     held: Option<(Failure, Instant)>,
     /// Counts by the address of the topic's handle.
     counts: HashMap<usize, Arc<TopicCount>>,
+    /// The next row was held before.
+    was_held: bool,
     /// Complete frames may be in the buffer.
     unread: bool,
     last_read: usize,
@@ -161,6 +172,8 @@ pub(crate) struct Pipeline {
     status_due: Instant,
     checkpointed_at: Instant,
     asked: bool,
+    /// Since when nothing came although we read.
+    silent_since: Instant,
     flushed: Lsn,
     received: Lsn,
     server_end: Lsn,
@@ -198,12 +211,14 @@ impl Pipeline {
             question: None,
             held: None,
             counts: HashMap::new(),
+            was_held: false,
             unread: true,
             last_read: 0,
             draining: None,
             status_due: now,
             checkpointed_at: now,
             asked: false,
+            silent_since: now,
             flushed: mark.resume_lsn,
             received: mark.resume_lsn,
             server_end: mark.resume_lsn,
@@ -288,6 +303,21 @@ impl Pipeline {
         }
     }
 
+    /// A server that does not say a word for this long, although we read and ask, is gone without
+    /// its connection having ended.
+    fn notice_silence(&mut self) -> Result<(), Failure> {
+        if !self.may_take() {
+            self.silent_since = Instant::now();
+        }
+        if self.silent_since.elapsed() < SILENCE_LIMIT {
+            return Ok(());
+        }
+        Err(Failure::again(
+            "postgres_timeout",
+            format!("the server has not said a word for {SILENCE_LIMIT:?}"),
+        ))
+    }
+
     /// Refuses to go on when the server may have given the slot to another process.
     ///
     /// A process that was frozen finds its connection as it left it, with megabytes of rows in the
@@ -333,7 +363,7 @@ impl Pipeline {
                 }
             }
             Action::StatusDue => self.send_status().await?,
-            Action::Tick => {}
+            Action::Tick => self.notice_silence()?,
             Action::Facts => {
                 if let Some(failure) = self.facts.borrow_and_update().clone() {
                     return Err(failure);
@@ -342,6 +372,7 @@ impl Pipeline {
             Action::Resolved(topic, resolution) => self.resolved(topic, resolution)?,
             Action::Bytes(bytes) => {
                 self.last_read = bytes;
+                self.silent_since = Instant::now();
                 self.take_rows()?;
             }
             Action::StreamEnded(error) => {

@@ -225,3 +225,62 @@ impl fmt::Debug for Status {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn halt(code: HaltCode) -> Halt {
+        Halt { code, message: "slot \"walpost\" is gone".into(), hint: "decide".into() }
+    }
+
+    #[test]
+    fn a_halt_that_is_told_again_keeps_its_time_and_any_other_state_ends_it() {
+        let status = Status::new("shop", "walpost");
+        status.halt(halt(HaltCode::SlotMissing));
+        let earlier = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
+        status.told().since = earlier;
+        status.halt(halt(HaltCode::SlotMissing));
+        let snapshot = status.snapshot();
+        assert!(snapshot.state_since.seconds_ago >= 60.0);
+        assert_eq!(snapshot.halt, Some(halt(HaltCode::SlotMissing)));
+        assert_eq!((snapshot.errors.len(), snapshot.errors[0].times), (1, 2));
+        status.halt(halt(HaltCode::SlotLost));
+        assert!(status.snapshot().state_since.seconds_ago < 60.0);
+        status.set_state(State::Starting);
+        assert_eq!(status.snapshot().halt, None);
+    }
+
+    #[test]
+    fn a_state_that_is_told_again_keeps_its_time() {
+        let status = Status::new("shop", "walpost");
+        status.set_state(State::Streaming);
+        status.told().since = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
+        status.set_state(State::Streaming);
+        assert!(status.snapshot().state_since.seconds_ago >= 60.0);
+    }
+
+    #[test]
+    fn a_snapshot_holds_what_all_writers_told() {
+        let status = Status::new("shop", "walpost");
+        let writer = status.clone();
+        let pipeline = writer.heartbeat("pipeline");
+        writer.tasks_started();
+        writer.set_state(State::Standby);
+        writer.error("connect", "connection refused", "start it");
+        writer.counts().topic("a").delivered(2, 20);
+        writer.update(|facts| {
+            facts.kafka.last_contact = Some(Instant::now());
+            facts.postgres.last_contact = Some(Instant::now());
+        });
+        let snapshot = status.snapshot();
+        assert!(snapshot.startup.ok && snapshot.ready.ok && snapshot.live.ok);
+        assert_eq!(snapshot.counts.events, 2);
+        assert_eq!(snapshot.errors[0].code, "connect");
+        assert_eq!(snapshot.tasks[0].task, "pipeline");
+        assert_eq!(snapshot.verdict, "standby: the slot is held by another session");
+        assert_eq!(status.last_errors_by_code().len(), 1);
+        drop(pipeline);
+    }
+}

@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::error::Failure;
 use crate::lsn::Position;
 use crate::metrics::Metrics;
-use crate::pipeline::{KnownTopics, Outcome, Pipeline, Refused, Teller};
+use crate::pipeline::{KnownTopics, Outcome, Pipeline, Refused, Teller, Trouble};
 use crate::status::{Heartbeat, Status};
 
 mod backoff;
@@ -74,7 +74,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         Self {
             load,
             config,
-            teller: Teller { status, metrics },
+            teller: Teller { status, metrics, trouble: Trouble::default() },
             heartbeat,
             known_topics: KnownTopics::default(),
             nonce: nonce(),
@@ -146,12 +146,13 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
                 self.alone_until = Some(until);
                 Attempt::Again
             }
-            Outcome::RefusedRow { position, said } => {
+            Outcome::RefusedRow { position, said, until } => {
                 tracing::warn!(%position, said, "kafka refused this row when it was sent alone");
                 if self.refused.len() >= REFUSED_MAX {
                     self.refused.pop_first();
                 }
                 self.refused.insert(position, said);
+                self.alone_until = until;
                 Attempt::Again
             }
         }

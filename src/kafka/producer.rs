@@ -119,17 +119,19 @@ impl Producer {
         id
     }
 
-    /// The question for a topic, to be asked on a thread that may block.
+    /// The question for a topic, to be asked on a thread that may block. A topic that the brokers
+    /// do not know is waited for with `patience`.
     ///
     /// # Errors
     /// The name is impossible.
     pub fn question(
         &self,
         name: &str,
+        patience: Duration,
     ) -> Result<impl FnOnce() -> Resolution + Send + 'static, ClientError> {
         let topic = self.client.topic(name)?;
         let handle = self.client.handle();
-        Ok(move || resolve(&handle, topic))
+        Ok(move || resolve(&handle, topic, patience))
     }
 
     /// Enqueues one record. See [`Client::produce`].
@@ -221,8 +223,8 @@ impl Producer {
     }
 }
 
-fn resolve(handle: &Handle, topic: Topic) -> Resolution {
-    let deadline = tokio::time::Instant::now() + TOPIC_LIMIT;
+fn resolve(handle: &Handle, topic: Topic, patience: Duration) -> Resolution {
+    let deadline = tokio::time::Instant::now() + patience;
     loop {
         let metadata = match handle.metadata(&topic, Duration::from_secs(5)) {
             Ok(metadata) => metadata,

@@ -67,7 +67,6 @@ impl Pipeline {
                 failed.get_or_insert((String::new(), error));
             }
             Happening::Notice(error) => {
-                tracing::warn!(%error, "kafka is not well");
                 teller.kafka_trouble(&error.to_string());
             }
         });
@@ -95,10 +94,15 @@ impl Pipeline {
             ordinal: taken.next_ordinal.saturating_sub(1),
         };
         let in_flight = self.rows.ledger.in_flight_rows();
-        if meaning(error.code) == Meaning::Refused && in_flight > 0 {
+        let of_a_row = topic != self.settings.checkpoint_topic;
+        if meaning(error.code) == Meaning::Refused && of_a_row && in_flight > 0 {
             tracing::warn!(topic, %error, in_flight, "kafka refused a record");
             return Ok(if self.alone_until.is_some() {
-                Outcome::RefusedRow { position: last, said: error.to_string() }
+                Outcome::RefusedRow {
+                    position: last,
+                    said: error.to_string(),
+                    until: self.alone_until,
+                }
             } else {
                 Outcome::RefusedBatch { until: last }
             });
@@ -153,7 +157,8 @@ impl Pipeline {
             write: self.received.max(flush),
             flush,
             apply: flush,
-            reply_requested: false,
+            // An answer tells a quiet server from one that is gone.
+            reply_requested: self.silent_since.elapsed() >= self.settings.status_interval,
         }
     }
 

@@ -4,6 +4,8 @@
 //! then fail, and a failed delivery ends the generation. So the brokers are asked first, on a
 //! thread that may block, while the loop goes on with everything but rows.
 
+use std::time::Duration;
+
 use tokio::task::JoinHandle;
 
 use super::{Action, Pipeline};
@@ -12,6 +14,9 @@ use crate::kafka::librdkafka::ClientError;
 use crate::kafka::producer::Resolution;
 use crate::kafka::topics::{Made, Topics, Wanted};
 use crate::status::HaltCode;
+
+/// The pause before a question that nobody answered is asked again.
+const UNANSWERED_PAUSE: Duration = Duration::from_millis(200);
 
 /// A question for a topic that is being asked.
 #[derive(Debug)]
@@ -48,8 +53,11 @@ impl Pipeline {
             return Ok(());
         }
         let doing = format!("look up topic {topic}");
-        let ask =
-            self.rows.producer.question(&topic).map_err(|error| Failure::kafka(&doing, &error))?;
+        let ask = self
+            .rows
+            .producer
+            .question(&topic, self.rows.patience(&topic))
+            .map_err(|error| Failure::kafka(&doing, &error))?;
         let maker = self.settings.topic_maker.clone();
         let name = topic.clone();
         let answer = tokio::spawn(async move {
@@ -59,7 +67,12 @@ impl Pipeline {
                 tracing::warn!(topic = name, %error, "the topic could not be created");
             }
             match tokio::task::spawn_blocking(ask).await {
-                Ok(resolution) => resolution,
+                Ok(resolution) => {
+                    if let Resolution::Unanswered(_) = resolution {
+                        tokio::time::sleep(UNANSWERED_PAUSE).await;
+                    }
+                    resolution
+                }
                 Err(error) => Resolution::Unanswered(ClientError {
                     code: rdkafka::types::RDKafkaErrorCode::Fail,
                     message: error.to_string(),
@@ -92,8 +105,8 @@ impl Pipeline {
                 return Err(Failure::kafka(&format!("describe topic {name}"), &error));
             }
             Resolution::Unanswered(error) => {
-                tracing::warn!(topic = name, %error, "no broker says whether the topic exists; asking again");
-                self.rows.teller.kafka_trouble(&error.to_string());
+                let message = format!("no broker says whether topic {name} exists: {error}");
+                self.rows.teller.kafka_trouble(&message);
             }
         }
         Ok(())

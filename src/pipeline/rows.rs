@@ -4,7 +4,8 @@
 //! yet, because its topic must be asked for or something is halted, is left in the buffer and
 //! offered again.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -30,6 +31,9 @@ pub(super) const EVENT_OVERHEAD: u64 = 256;
 /// Relations that a stream may announce. A publication of an outbox has one or a few; a
 /// publication for all tables could send any number.
 const RELATIONS_MAX: usize = 10_000;
+
+/// Unknown topics that are remembered: names come from rows, so their number must have an end.
+const UNKNOWN_MAX: usize = 10_000;
 
 /// What became of a message.
 #[derive(Debug, PartialEq, Eq)]
@@ -86,6 +90,8 @@ pub(super) struct Rows {
     relations: HashMap<u32, Watched>,
     /// Topics that the brokers do not know, and until when that is believed.
     unknown_topics: HashMap<String, Instant>,
+    /// Topics that did not appear in time; the next question for one is short.
+    unknown_before: HashSet<String>,
     refused: Refused,
     commit_time: PgTimestamp,
     warned_of_other_changes: bool,
@@ -116,6 +122,7 @@ impl Rows {
             types: TypeNames::new(),
             relations: HashMap::new(),
             unknown_topics: HashMap::new(),
+            unknown_before: HashSet::new(),
             refused,
             commit_time: PgTimestamp::default(),
             warned_of_other_changes: false,
@@ -310,8 +317,18 @@ impl Rows {
         }
     }
 
+    /// How long a topic may take to appear: not as long again when it did not the last time.
+    pub(super) fn patience(&self, topic: &str) -> Duration {
+        if self.unknown_before.contains(topic) { Duration::ZERO } else { TOPIC_LIMIT }
+    }
+
     /// Believes for a while that a topic does not exist.
     pub(super) fn topic_is_unknown(&mut self, topic: String) {
+        if self.unknown_before.len() >= UNKNOWN_MAX {
+            self.unknown_before.clear();
+            self.unknown_topics.clear();
+        }
+        self.unknown_before.insert(topic.clone());
         self.unknown_topics.insert(topic, Instant::now() + TOPIC_LIMIT);
     }
 }

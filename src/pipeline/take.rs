@@ -10,6 +10,7 @@ use crate::error::Failure;
 use crate::lsn::Position;
 use crate::pgoutput;
 use crate::postgres::replication::ReplicationMessage;
+use crate::status::State;
 
 /// A held row (halted, slot kept) is tried again this often.
 const HELD_INTERVAL: Duration = Duration::from_secs(5);
@@ -39,7 +40,7 @@ impl Pipeline {
                     }
                     self.received = self.received.max(wal_end);
                     match self.rows.take(&message)? {
-                        Taken::Done => {}
+                        Taken::Done => self.goes_on(),
                         Taken::NeedsTopic(topic) => {
                             self.ask(topic)?;
                             return Ok(());
@@ -80,7 +81,16 @@ impl Pipeline {
         self.rows.ledger.in_flight_rows() == 0 && self.rows.ledger.taken().covers(until)
     }
 
+    /// A row was dealt with: if it had been held, its cause is gone.
+    fn goes_on(&mut self) {
+        if std::mem::take(&mut self.was_held) {
+            tracing::info!("the row that was held is dealt with; going on");
+            self.rows.teller.status.set_state(State::Streaming);
+        }
+    }
+
     fn hold(&mut self, failure: Failure) {
+        self.was_held = true;
         failure.tell(&self.rows.teller.status);
         self.held = Some((failure, Instant::now() + HELD_INTERVAL));
     }

@@ -17,6 +17,9 @@ use crate::status::facts::{Holder, InFlight, Positions, SlotFacts, WalStatus};
 use crate::status::lag::Watch;
 use crate::status::{State, Status};
 
+/// How often trouble with Kafka is logged.
+const TROUBLE_INTERVAL: Duration = Duration::from_secs(10);
+
 /// Topics that were found to exist in the life of this process. One that is gone later is not
 /// "unknown" but missing.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +53,21 @@ pub(super) struct Progress {
 pub(crate) struct Teller {
     pub(crate) status: Status,
     pub(crate) metrics: Metrics,
+    pub(crate) trouble: Trouble,
+}
+
+/// Remembers when trouble was logged.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Trouble(Arc<Mutex<Option<Instant>>>);
+
+impl Trouble {
+    fn warn(&self, message: &str) {
+        let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.is_none_or(|at| at.elapsed() >= TROUBLE_INTERVAL) {
+            *logged = Some(Instant::now());
+            tracing::warn!("kafka is not well: {message}");
+        }
+    }
 }
 
 impl Teller {
@@ -86,7 +104,10 @@ impl Teller {
         self.metrics.checkpoint();
     }
 
+    /// Something that librdkafka deals with by itself. It says so at each attempt; the log repeats
+    /// it at most every ten seconds.
     pub(super) fn kafka_trouble(&self, message: &str) {
+        self.trouble.warn(message);
         self.status.error("kafka", message, "librdkafka goes on trying by itself");
     }
 

@@ -12,7 +12,7 @@ use crate::error::Failure;
 use crate::kafka::checkpoint::{Checkpoint, FORMAT, Unreadable};
 use crate::kafka::checkpoint_topic::{self, ReadError, Stored};
 use crate::kafka::client::auxiliary;
-use crate::kafka::producer::{Producer, Resolution, TopicId};
+use crate::kafka::producer::{Producer, Resolution, TOPIC_LIMIT, TopicId};
 use crate::kafka::topics::{CHECKPOINT_CONFIG, DEAD_LETTER_CONFIG, Made, Topics, Wanted};
 use crate::proof::Facts;
 use crate::status::HaltCode;
@@ -149,7 +149,8 @@ pub(super) async fn claim(
 async fn own_topic(config: &Config, producer: &mut Producer) -> Result<TopicId, Failure> {
     let name = &config.checkpoint_topic;
     let doing = format!("look up topic {name}");
-    let question = producer.question(name).map_err(|error| Failure::kafka(&doing, &error))?;
+    let question =
+        producer.question(name, TOPIC_LIMIT).map_err(|error| Failure::kafka(&doing, &error))?;
     let answer = tokio::task::spawn_blocking(question)
         .await
         .map_err(|error| Failure::again("internal", error.to_string()))?;

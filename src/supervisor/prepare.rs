@@ -446,6 +446,7 @@ fn settings(
         status_interval: (config.database.wal_sender_timeout / 3).min(Duration::from_secs(10)),
         shutdown_timeout: config.shutdown_timeout,
         topic_maker,
+        checkpoint_topic: config.checkpoint_topic.clone(),
         known_topics,
         clock_skew: server.clock_skew_micros(),
     }

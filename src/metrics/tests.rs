@@ -1,0 +1,167 @@
+//! The text of `/metrics` as a whole.
+
+use std::collections::BTreeSet;
+use std::time::SystemTime;
+
+use tokio::time::Instant;
+
+use super::catalog::{Definition, TABLE, When};
+use super::*;
+use crate::lsn::Lsn;
+use crate::status::facts::{SlotFacts, WalStatus};
+use crate::status::{Halt, HaltCode, State};
+
+fn new() -> (Status, Metrics) {
+    let status = Status::new("shop.walpost", "walpost");
+    let config = ConfigInfo { database: "sh\"op\\".into(), ..ConfigInfo::default() };
+    let metrics = Metrics::new(&status, &config);
+    (status, metrics)
+}
+
+/// A pipeline that has done a bit of everything.
+fn worked() -> (Status, Metrics) {
+    let (status, metrics) = new();
+    metrics.upkeep();
+    metrics.topic("outbox.event.order").delivered(3, 300);
+    metrics.event_latency(Duration::from_millis(3), 3);
+    metrics.produce_error("MSG_TIMED_OUT");
+    metrics.broker("1", true, Duration::from_millis(2));
+    (status, metrics)
+}
+
+/// The value of one series, by all that stands before it.
+#[track_caller]
+fn value(text: &str, series: &str) -> f64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no series {series} in\n{text}")).parse().unwrap()
+}
+
+#[test]
+fn the_text_shows_all_metrics_of_the_table_that_exist_now_and_no_other() {
+    let (_, metrics) = worked();
+    let text = metrics.render();
+    let shown: BTreeSet<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    let line = |metric: &Definition| format!("{} {}", metric.name, metric.kind.as_str());
+    let expected: BTreeSet<String> =
+        TABLE.iter().filter(|metric| metric.when == When::Now).map(line).collect();
+    assert_eq!(shown, expected.iter().map(String::as_str).collect());
+    for metric in TABLE.iter().filter(|metric| metric.when == When::Now) {
+        assert!(text.contains(&format!("# HELP {} {}\n", metric.name, metric.help)));
+    }
+}
+
+#[test]
+fn every_series_names_its_connector_and_holds_a_number() {
+    let (_, metrics) = worked();
+    for line in metrics.render().lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+        assert!(line.contains("connector=\"shop.walpost\""), "{line}");
+        let number: f64 = line.rsplit_once(' ').unwrap().1.parse().unwrap();
+        assert!(!number.is_nan(), "{line}");
+    }
+}
+
+#[test]
+fn series_with_closed_labels_exist_from_the_start() {
+    let (_, metrics) = new();
+    let text = metrics.render();
+    #[track_caller]
+    fn check(text: &str, name: &str, label: &str, series: usize) {
+        let prefix = format!("{name}{{connector=\"shop.walpost\",{label}=");
+        let found = text.lines().filter(|line| line.starts_with(&prefix)).count();
+        assert_eq!(found, series, "{name}");
+    }
+    check(&text, "walpost_state", "state", 7);
+    check(&text, "walpost_halted", "code", 18);
+    check(&text, "walpost_last_error_timestamp_seconds", "code", 18);
+    check(&text, "walpost_lag_bytes", "stage", 2);
+    check(&text, "walpost_slot_wal_status", "status", 4);
+    check(&text, "walpost_bad_rows_total", "reason", 14);
+    check(&text, "walpost_dead_letters_total", "reason", 14);
+    check(&text, "walpost_postgres_reconnects_total", "reason", 5);
+    check(&text, "walpost_event_latency_seconds_bucket", "le", 17);
+}
+
+#[test]
+fn numbers_are_those_of_the_status_at_the_time_of_asking() {
+    let (status, metrics) = new();
+    let before = metrics.render();
+    assert_eq!(value(&before, r#"walpost_state{connector="shop.walpost",state="starting"}"#), 1.0);
+    assert_eq!(value(&before, r#"walpost_caught_up{connector="shop.walpost"}"#), 0.0);
+    status.halt(Halt { code: HaltCode::SlotLost, message: "m".into(), hint: "h".into() });
+    status.update(|facts| {
+        facts.positions.wal_end = Some(Lsn::new(1_000));
+        facts.positions.confirmed = Some(Lsn::new(400));
+        facts.oldest_in_hand = SystemTime::now().checked_sub(Duration::from_secs(100));
+        facts.slot = Some(SlotFacts {
+            wal_end: Lsn::new(1_000),
+            restart: Some(Lsn::new(250)),
+            wal_status: Some(WalStatus::Extended),
+            ..SlotFacts::default()
+        });
+    });
+    let text = metrics.render();
+    #[track_caller]
+    fn check(text: &str, name: &str, labels: &str, expected: f64) {
+        let series = format!("{name}{{connector=\"shop.walpost\"{labels}}}");
+        assert_eq!(value(text, &series), expected, "{series}");
+    }
+    check(&text, "walpost_state", r#",state="starting""#, 0.0);
+    check(&text, "walpost_state", r#",state="halted""#, 1.0);
+    check(&text, "walpost_halted", r#",code="slot_lost""#, 1.0);
+    check(&text, "walpost_halted", r#",code="slot_missing""#, 0.0);
+    check(&text, "walpost_lag_bytes", r#",stage="confirmed""#, 600.0);
+    check(&text, "walpost_confirmed_lsn_bytes", "", 400.0);
+    check(&text, "walpost_slot_retained_wal_bytes", "", 750.0);
+    check(&text, "walpost_slot_safe_wal_bytes", "", f64::INFINITY);
+    check(&text, "walpost_slot_wal_status", r#",status="extended""#, 1.0);
+    let lag = value(&text, r#"walpost_lag_seconds{connector="shop.walpost"}"#);
+    assert!((100.0..200.0).contains(&lag), "{lag}");
+    let code = r#"walpost_last_error_timestamp_seconds{connector="shop.walpost",code="slot_lost"}"#;
+    assert!(value(&text, code) > 1.7e9);
+    status.set_state(State::Streaming);
+    check(&metrics.render(), "walpost_halted", r#",code="slot_lost""#, 0.0);
+}
+
+#[test]
+fn counts_of_topics_rows_and_pauses_are_shown() {
+    let (_, metrics) = worked();
+    metrics.topic("outbox.event.order").delivered(1, 50);
+    metrics.bad_row("too_large");
+    metrics.dead_letter("too_large");
+    metrics.bad_row("a word nobody listed");
+    metrics.backpressure(true);
+    let text = metrics.render();
+    let topic = r#"{connector="shop.walpost",topic="outbox.event.order"}"#;
+    assert_eq!(value(&text, &format!("walpost_events_total{topic}")), 4.0);
+    assert_eq!(value(&text, &format!("walpost_event_bytes_total{topic}")), 350.0);
+    let reason = |word| format!(r#"{{connector="shop.walpost",reason="{word}"}}"#);
+    assert_eq!(value(&text, &format!("walpost_bad_rows_total{}", reason("too_large"))), 1.0);
+    assert_eq!(value(&text, &format!("walpost_bad_rows_total{}", reason("other"))), 1.0);
+    assert_eq!(value(&text, &format!("walpost_dead_letters_total{}", reason("too_large"))), 1.0);
+    let paused = r#"walpost_backpressure_seconds_total{connector="shop.walpost"}"#;
+    assert!(value(&text, paused) > 0.0);
+    let bucket = r#"walpost_event_latency_seconds_bucket{connector="shop.walpost",le="0.005"}"#;
+    assert_eq!(value(&text, bucket), 3.0);
+}
+
+#[test]
+fn latency_is_recorded_only_while_somebody_empties_the_histogram() {
+    let (_, metrics) = new();
+    let count = r#"walpost_event_latency_seconds_count{connector="shop.walpost"}"#;
+    metrics.event_latency(Duration::from_millis(1), 1_000);
+    assert_eq!(value(&metrics.render(), count), 0.0);
+    metrics.upkeep();
+    metrics.event_latency(Duration::from_millis(1), 1_000);
+    assert_eq!(value(&metrics.render(), count), 1_000.0);
+}
+
+#[test]
+fn a_checkpoint_grows_old() {
+    let (status, metrics) = new();
+    let at = Instant::now().checked_sub(Duration::from_secs(50)).unwrap();
+    status.update(|facts| facts.last_checkpoint = Some(at));
+    let series = r#"walpost_checkpoint_age_seconds{connector="shop.walpost"}"#;
+    let age = value(&metrics.render(), series);
+    assert!((50.0..150.0).contains(&age), "{age}");
+}
