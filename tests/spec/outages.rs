@@ -15,7 +15,7 @@ use super::servers::{Database, Kafka, PATIENCE, Postgres, until};
 
 /// What an outage may add to the most memory walpost had before, under the same load: the receive
 /// buffer, and what is in flight (1 MiB here) with librdkafka's share of it.
-const MEMORY: u64 = 48 * 1024 * 1024;
+const MEMORY: u64 = 32 * 1024 * 1024;
 
 #[test]
 fn a_frozen_kafka_costs_neither_the_replication_connection_nor_memory_nor_a_row() {
