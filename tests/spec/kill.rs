@@ -103,6 +103,31 @@ fn a_killed_walpost_loses_nothing_and_repeats_only_what_its_checkpoint_did_not_c
     assert!(tally.inside_large * 10 >= kills * 3, "too few kills inside a transaction: {tally:?}");
 }
 
+#[test]
+fn a_stopped_walpost_repeats_nothing() {
+    let seed = seed();
+    let mut random = Random::new(seed, 100);
+    let kafka = Kafka::start();
+    let database = Postgres::newest().database("stop");
+    let settings = prepare(&database, &kafka);
+    let mut deliveries = Deliveries::new(&database, &kafka, Repeats::BetweenPeriods);
+    let workload = Workload::start(&database, seed);
+    for number in 0..10 {
+        let mut walpost = settings.start();
+        let in_flight = wait_for_the_moment(&mut walpost, &mut random, number);
+        walpost.terminate();
+        assert_eq!(walpost.wait(), 0, "{in_flight} events were in flight: {}", walpost.log());
+        deliveries.close_period();
+        let repeats = deliveries.all().len() - deliveries.different();
+        assert_eq!(repeats, 0, "after stop {number}, with {in_flight} events in flight");
+    }
+    let walpost = settings.start();
+    assert_eq!(workload.stop().failures, 0);
+    deliveries.finish(&database, PATIENCE * 2);
+    drop(walpost);
+    assert_eq!(deliveries.all().len(), deliveries.different());
+}
+
 /// Lets walpost work for a while and returns how many events are in flight at the moment to kill it.
 ///
 /// Of twelve kills eight meet a moment with a thousand and more in flight, as when a large transaction
