@@ -1,6 +1,8 @@
 //! What walpost promises, as tests: each name is a sentence.
 
 #[cfg(test)]
+mod configuration;
+#[cfg(test)]
 mod kill;
 #[cfg(test)]
 mod oracle;
@@ -8,3 +10,7 @@ mod oracle;
 mod outages;
 #[cfg(test)]
 mod servers;
+#[cfg(test)]
+mod slot_safety;
+#[cfg(test)]
+mod tidy;
