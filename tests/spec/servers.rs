@@ -23,6 +23,7 @@ pub(crate) use self::postgres::Postgres;
 pub(crate) use self::record::Record;
 pub(crate) use self::walpost::Settings;
 
+mod admin;
 mod database;
 pub(crate) mod http;
 mod kafka;
