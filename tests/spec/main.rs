@@ -1,10 +1,22 @@
 //! What walpost promises, as tests: each name is a sentence.
 
 #[cfg(test)]
+mod checkpoint;
+#[cfg(test)]
 mod events;
 #[cfg(test)]
+mod load;
+#[cfg(test)]
+mod memory;
+#[cfg(test)]
 mod partition;
+#[cfg(test)]
+mod progress;
 #[cfg(test)]
 mod sdk;
 #[cfg(test)]
 mod servers;
+#[cfg(test)]
+mod standby;
+#[cfg(test)]
+mod transactions;
