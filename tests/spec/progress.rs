@@ -98,7 +98,9 @@ fn quiet_outbox(server: &Postgres) {
     let role = Session::open(&url);
     assert!(role.try_query("insert into busy values ('x')").is_err());
     assert!(role.try_query("select pg_logical_emit_message(false, 'a', 'b')").is_err());
-    let mut walpost = Settings::new(&database, kafka).env("DATABASE_URL", url).start();
+    // `read-write` means what it means to libpq: no session that is read-only by default.
+    let settings = Settings::new(&database, kafka).env("DATABASE_URL", url);
+    let mut walpost = settings.env("PGTARGETSESSIONATTRS", "primary").start();
     walpost.wait_until_ready();
 
     let busy = || database.execute("insert into busy select repeat('x', 1000) from generate_series(1, 50)");

@@ -172,7 +172,7 @@ fn settings_of_roles_and_databases_do_not_show() {
         assert_eq!(header("ce_e"), "XAA=");
         drop(relays);
         for role in ["plain", "odd"] {
-            database.execute(&format!("drop role {name}_{role}"));
+            database.execute(&format!("drop owned by {name}_{role}; drop role {name}_{role}"));
         }
     }
 }
