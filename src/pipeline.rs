@@ -318,6 +318,22 @@ impl Pipeline {
         ))
     }
 
+    /// Refuses to go on when the server may have given the slot to another process.
+    ///
+    /// A process that was frozen finds its connection as it left it, with megabytes of rows in the
+    /// socket that its successor has long sent: the end of the connection comes only after them
+    /// (measured: up to 20,000 repeats). The server ends a connection `wal_sender_timeout` after our
+    /// last status update, of which [`Settings::status_interval`] is at most a third.
+    fn still_holds_the_slot(&self) -> Result<(), Failure> {
+        if Instant::now() < self.status_due + self.settings.status_interval * 2 {
+            return Ok(());
+        }
+        Err(Failure::again(
+            "stalled",
+            "this process stood still for so long that another one may have the slot by now",
+        ))
+    }
+
     fn may_take(&self) -> bool {
         self.draining.is_none()
             && self.question.is_none()
@@ -331,6 +347,7 @@ impl Pipeline {
 
     /// Does it. `Some` ends the generation.
     async fn apply(&mut self, action: Action) -> Result<Option<Outcome>, Failure> {
+        self.still_holds_the_slot()?;
         match action {
             Action::Drain => {
                 self.draining = Some(Instant::now() + self.settings.shutdown_timeout);

@@ -5,9 +5,15 @@ mod checkpoint;
 #[cfg(test)]
 mod events;
 #[cfg(test)]
+mod kill;
+#[cfg(test)]
 mod load;
 #[cfg(test)]
 mod memory;
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod outages;
 #[cfg(test)]
 mod partition;
 #[cfg(test)]
