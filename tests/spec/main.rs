@@ -1,9 +1,9 @@
 //! What walpost promises, as tests: each name is a sentence.
 
 #[cfg(test)]
-mod checkpoint;
-#[cfg(test)]
 mod events;
+#[cfg(test)]
+mod halts;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
@@ -22,6 +22,8 @@ mod progress;
 mod sdk;
 #[cfg(test)]
 mod servers;
+#[cfg(test)]
+mod slot;
 #[cfg(test)]
 mod standby;
 #[cfg(test)]

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::servers::{Kafka, Postgres, Settings};
+use crate::servers::{Kafka, Postgres, Settings, figure};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -18,7 +18,7 @@ fn an_idle_relay_takes_at_most_30_mebibytes() {
     kafka.wait_for_records(&format!("{}.order", database.name()), 10);
     std::thread::sleep(Duration::from_secs(3));
     let memory = walpost.memory();
-    println!("idle: {:.1} MiB", to_mib(memory));
+    figure(&format!("an idle relay: {:.1} MiB resident", to_mib(memory)));
     assert!(memory <= 30 * MIB, "{:.1} MiB", to_mib(memory));
 }
 
@@ -56,7 +56,7 @@ fn a_transaction_of_a_million_rows_takes_at_most_64_mebibytes() {
     });
     assert_eq!((more, end.as_deref()), (seen.len() + 1, Some(&b"last"[..])));
     let peak = walpost.memory_peak();
-    println!("a million rows in one transaction: peak {:.1} MiB", to_mib(peak));
+    figure(&format!("a million rows in one transaction: peak {:.1} MiB", to_mib(peak)));
     assert!(peak <= 64 * MIB, "{:.1} MiB", to_mib(peak));
 }
 

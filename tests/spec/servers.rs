@@ -61,6 +61,13 @@ pub(crate) fn within<T>(time: Duration, mut condition: impl FnMut() -> Option<T>
     }
 }
 
+/// Says what was measured. Not through `println!`, which the test harness keeps to itself when all is
+/// well.
+pub(crate) fn figure(text: &str) {
+    use std::io::Write as _;
+    writeln!(std::io::stderr(), "{text}").unwrap();
+}
+
 /// The first of `count` neighbouring ports that nothing listens on.
 ///
 /// Below the kernel's ephemeral range, so that no client takes one meanwhile; never the same twice in
