@@ -1,6 +1,8 @@
 //! What walpost promises, as tests: each name is a sentence.
 
 #[cfg(test)]
+mod configuration;
+#[cfg(test)]
 mod events;
 #[cfg(test)]
 mod halts;
@@ -25,6 +27,10 @@ mod servers;
 #[cfg(test)]
 mod slot;
 #[cfg(test)]
+mod slot_safety;
+#[cfg(test)]
 mod standby;
+#[cfg(test)]
+mod tidy;
 #[cfg(test)]
 mod transactions;
