@@ -53,9 +53,7 @@ impl BinaryDeserializer for Deserializer<'_> {
                 Some("specversion") => visitor,
                 Some(name) if attributes.contains(&name) => visitor.set_attribute(name, value)?,
                 Some(name) => visitor.set_extension(name, value)?,
-                None if name == "content-type" => {
-                    visitor.set_attribute("datacontenttype", value)?
-                }
+                None if name == "content-type" => visitor.set_attribute("datacontenttype", value)?,
                 None => visitor,
             };
         }

@@ -1,8 +1,13 @@
-//! Goal: changes that leave no trace but a row version, and topics that would lose the checkpoint, halt.
-//! Method: a relay works, is stopped, the world changes behind its back, and it is started again.
-//! The other changes are in `halts`.
+//! Goal: whatever could have cost a row is named, within ten seconds, and nothing is published.
+//! Method: a relay works, is stopped, the world changes behind its back, and it is started again;
+//! or the world changes while it runs. Then `/status.json`, `/metrics` and the topic are read.
 
 use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use crate::servers::{Database, Kafka, Postgres, Settings, until, walpost::Walpost, within};
 
@@ -58,6 +63,91 @@ fn check_halted(walpost: &mut Walpost, kafka: &Kafka, topic: &str, code: &str, r
 }
 
 #[test]
+fn a_slot_that_somebody_moved_ahead_of_the_checkpoint_halts() {
+    let (server, kafka) = (Postgres::oldest(), Kafka::shared());
+    let Stopped { database, settings, topic } = stopped(server, kafka, "ahead");
+    database.insert_rows("order", 11, 5, 3);
+    let slot = database.name();
+    database.value(&format!(
+        "select end_lsn from pg_replication_slot_advance('{slot}', pg_current_wal_lsn())"
+    ));
+    let mut walpost = settings.start();
+    check_halted(&mut walpost, kafka, &topic, "slot_ahead", 10);
+}
+
+#[test]
+fn a_slot_that_is_gone_although_a_checkpoint_is_there_halts_and_is_not_made_anew() {
+    let (server, kafka) = (Postgres::newest(), Kafka::shared());
+    let Stopped { database, settings, topic } = stopped(server, kafka, "gone");
+    let slot = database.name();
+    database.value(&format!("select pg_drop_replication_slot('{slot}')::text"));
+    database.insert_rows("order", 11, 5, 3);
+    let mut walpost = settings.start();
+    check_halted(&mut walpost, kafka, &topic, "slot_missing", 10);
+    let slots = format!("select count(*) from pg_replication_slots where slot_name = '{slot}'");
+    assert_eq!(database.value(&slots), "0");
+}
+
+#[test]
+fn a_slot_that_was_dropped_and_made_anew_halts() {
+    let (server, kafka) = (Postgres::oldest(), Kafka::shared());
+    let Stopped { database, settings, topic } = stopped(server, kafka, "anew");
+    let slot = database.name();
+    database.value(&format!("select pg_drop_replication_slot('{slot}')::text"));
+    database.insert_rows("order", 11, 5, 3);
+    database.value(&format!(
+        "select lsn from pg_create_logical_replication_slot('{slot}', 'pgoutput')"
+    ));
+    let mut walpost = settings.start();
+    check_halted(&mut walpost, kafka, &topic, "slot_ahead", 10);
+}
+
+#[test]
+fn another_database_system_under_the_same_name_halts() {
+    let kafka = Kafka::shared();
+    let Stopped { database, settings, topic } = stopped(Postgres::oldest(), kafka, "system");
+    let other = Postgres::start(14);
+    let there = other.database("system");
+    there.execute(&format!("create database {0}", database.name()));
+    let url = other.url(database.name());
+    let session = crate::servers::Session::open(&url);
+    session.execute(
+        "create table outbox (id uuid primary key default gen_random_uuid(),
+            aggregatetype text not null, aggregateid text not null, type text not null, payload jsonb);
+         create publication walpost for table outbox
+            with (publish = 'insert', publish_via_partition_root = true)",
+    );
+    let slot = database.name();
+    session.value(&format!(
+        "select lsn from pg_create_logical_replication_slot('{slot}', 'pgoutput')"
+    ));
+    let mut walpost = settings.env("DATABASE_URL", url).start();
+    check_halted(&mut walpost, kafka, &topic, "system_changed", 10);
+}
+
+#[test]
+fn another_kafka_cluster_with_the_same_checkpoint_halts() {
+    let (server, kafka) = (Postgres::newest(), Kafka::shared());
+    let Stopped { database, settings, topic } = stopped(server, kafka, "cluster");
+    let other = Kafka::start();
+    let checkpoints = format!("walpost.checkpoint.{0}.{0}", database.name());
+    other.create_topic(&checkpoints, 1, &["cleanup.policy=compact"]);
+    let producer: BaseProducer =
+        ClientConfig::new().set("bootstrap.servers", other.bootstrap()).create().unwrap();
+    for record in kafka.records(&checkpoints) {
+        let (key, value) = (record.key.unwrap(), record.value);
+        let mut copy = BaseRecord::to(&checkpoints).key(&key);
+        if let Some(value) = &value {
+            copy = copy.payload(value);
+        }
+        producer.send(copy).unwrap();
+    }
+    producer.flush(Duration::from_secs(30)).unwrap();
+    let mut walpost = settings.env("KAFKA_BOOTSTRAP_SERVERS", other.bootstrap()).start();
+    check_halted(&mut walpost, &other, &topic, "kafka_changed", 0);
+}
+
+#[test]
 fn a_publication_that_changed_while_the_relay_was_away_halts() {
     let (server, kafka) = (Postgres::oldest(), Kafka::shared());
     let Stopped { database, settings, topic } = stopped(server, kafka, "altered");
@@ -67,6 +157,64 @@ fn a_publication_that_changed_while_the_relay_was_away_halts() {
     database.execute("alter publication walpost add table outbox");
     let mut walpost = settings.start();
     check_halted(&mut walpost, kafka, &topic, "table_changed", 10);
+}
+
+#[test]
+fn a_publication_that_is_dropped_while_the_relay_runs_halts() {
+    for server in [Postgres::oldest(), Postgres::newest()] {
+        let kafka = Kafka::shared();
+        let Stopped { database, settings, topic } = stopped(server, kafka, "dropped");
+        let mut walpost = settings.start();
+        walpost.wait_for_state("streaming");
+        database.execute("drop publication walpost");
+        database.insert_rows("order", 11, 5, 3);
+        check_halted(&mut walpost, kafka, &topic, "publication_changed", 10);
+    }
+}
+
+#[test]
+fn a_publication_that_no_longer_sends_inserts_halts() {
+    let (server, kafka) = (Postgres::newest(), Kafka::shared());
+    let Stopped { database, settings, topic } = stopped(server, kafka, "noinsert");
+    let mut walpost = settings.start();
+    walpost.wait_for_state("streaming");
+    database.execute("alter publication walpost set (publish = 'update')");
+    check_halted(&mut walpost, kafka, &topic, "publication_changed", 10);
+}
+
+#[test]
+fn a_table_that_was_dropped_and_made_anew_halts() {
+    let (server, kafka) = (Postgres::newest(), Kafka::shared());
+    let Stopped { database, settings, topic } = stopped(server, kafka, "table");
+    let mut walpost = settings.start();
+    walpost.wait_for_state("streaming");
+    database.execute("drop table outbox");
+    database.create_outbox();
+    check_halted(&mut walpost, kafka, &topic, "table_changed", 10);
+}
+
+#[test]
+fn a_lost_checkpoint_repeats_from_the_slot_loses_nothing_and_warns() {
+    let (server, kafka) = (Postgres::oldest(), Kafka::shared());
+    let Stopped { database, settings, topic } = stopped(server, kafka, "lost");
+    let checkpoints = format!("walpost.checkpoint.{0}.{0}", database.name());
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", kafka.bootstrap()).create().unwrap();
+    let deleted = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(admin.delete_topics(&[&checkpoints], &AdminOptions::new()))
+        .unwrap();
+    assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
+    until("the topic to be gone", || (!kafka.topics().contains(&checkpoints)).then_some(()));
+    database.insert_rows("order", 11, 5, 3);
+    let mut walpost = settings.start();
+    walpost.wait_for_line("no checkpoint is stored for this connector");
+    let records = kafka.wait_for_records(&topic, 15);
+    let ids: std::collections::BTreeSet<_> =
+        records.iter().map(|record| record.header("ce_id").unwrap().to_owned()).collect();
+    assert_eq!(ids.len(), 15, "every row, some perhaps again");
 }
 
 #[test]
