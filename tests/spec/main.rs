@@ -1,6 +1,8 @@
 //! What walpost promises, as tests: each name is a sentence.
 
 #[cfg(test)]
+mod check;
+#[cfg(test)]
 mod configuration;
 #[cfg(test)]
 mod events;
