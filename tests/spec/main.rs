@@ -3,10 +3,36 @@
 #[cfg(test)]
 mod check;
 #[cfg(test)]
+mod configuration;
+#[cfg(test)]
+mod events;
+#[cfg(test)]
+mod halts;
+#[cfg(test)]
 mod kill;
+#[cfg(test)]
+mod load;
+#[cfg(test)]
+mod memory;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
 mod outages;
 #[cfg(test)]
+mod partition;
+#[cfg(test)]
+mod progress;
+#[cfg(test)]
+mod sdk;
+#[cfg(test)]
 mod servers;
+#[cfg(test)]
+mod slot;
+#[cfg(test)]
+mod slot_safety;
+#[cfg(test)]
+mod standby;
+#[cfg(test)]
+mod tidy;
+#[cfg(test)]
+mod transactions;
