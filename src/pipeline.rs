@@ -60,6 +60,17 @@ const TICK: Duration = Duration::from_millis(200);
 /// What the process says of itself is refreshed this often while nothing changes.
 const SAY_INTERVAL: Duration = Duration::from_millis(100);
 
+/// What the poller of the catalog says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CatalogFacts {
+    /// Something changed that ends the generation.
+    pub(crate) failure: Option<Failure>,
+    /// End of the server's log when publication and tables were last seen unchanged.
+    pub(crate) seen_lsn: Lsn,
+    /// The server's clock then, microseconds since 1970.
+    pub(crate) seen_time: i64,
+}
+
 /// What one generation works with.
 #[derive(Debug)]
 pub(crate) struct Generation {
@@ -146,8 +157,7 @@ pub(crate) struct Pipeline {
     alone_until: Option<Position>,
     settings: Settings,
     heartbeat: Arc<Heartbeat>,
-    /// The poller of the catalog says that something changed.
-    facts: watch::Receiver<Option<Failure>>,
+    facts: watch::Receiver<CatalogFacts>,
     pace: Pace,
     question: Option<Question>,
     /// A row that cannot be dealt with, and when it is offered again.
@@ -175,7 +185,7 @@ impl Pipeline {
         generation: Generation,
         settings: Settings,
         (teller, heartbeat): (Teller, Arc<Heartbeat>),
-        facts: watch::Receiver<Option<Failure>>,
+        facts: watch::Receiver<CatalogFacts>,
     ) -> Result<Self, Failure> {
         let mark = generation.checkpoint.mark();
         let rows = Rows::new(
@@ -318,7 +328,7 @@ impl Pipeline {
             Action::StatusDue => self.send_status().await?,
             Action::Tick => {}
             Action::Facts => {
-                if let Some(failure) = self.facts.borrow_and_update().clone() {
+                if let Some(failure) = self.facts.borrow_and_update().failure.clone() {
                     return Err(failure);
                 }
             }

@@ -8,6 +8,7 @@
 //! Every method is cancel safe: a query that is cancelled goes on at the server, and its answer is
 //! thrown away.
 
+mod contents;
 mod handover;
 mod publication;
 mod server;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use tokio_postgres::types::{FromSql, ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, NoTls, SimpleQueryMessage};
 
+pub use self::contents::{Newest, PrintedRow, Readable, SlotMessage};
 use self::handover::Handover;
 pub use self::publication::{Membership, Publication, PublishedSchema, PublishedTable};
 pub use self::server::{Role, Server};
