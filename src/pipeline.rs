@@ -35,7 +35,7 @@ use crate::lsn::{Lsn, Position};
 use crate::postgres::replication::ReplicationStream;
 use crate::status::counts::TopicCount;
 use crate::status::facts::{InFlight, Positions};
-use crate::status::{Heartbeat, State};
+use crate::status::{HaltCode, Heartbeat, State};
 
 mod confirm;
 mod pace;
@@ -338,7 +338,7 @@ impl Pipeline {
                 self.take_rows()?;
             }
             Action::StreamEnded(error) => {
-                return Err(Failure::postgres("read the replication stream", &error));
+                return Err(stream_failed(&error));
             }
             Action::Broken(message) => return Err(Failure::again("internal", message)),
         }
@@ -384,4 +384,19 @@ impl Pipeline {
         };
         self.rows.teller.progress(&progress);
     }
+}
+
+/// The stream ended with an error. Up to Postgres 17 one kind does not go away: decoding looks into
+/// the catalog as it was when each change was written, and finds no publication in the time in
+/// which there was none.
+fn stream_failed(error: &crate::postgres::error::Error) -> Failure {
+    let failure = Failure::postgres("read the replication stream", error);
+    if error.sqlstate() != Some("42704") {
+        return failure;
+    }
+    Failure::halt(
+        HaltCode::PublicationChanged,
+        failure.message(),
+        "the log holds changes from a time at which the publication did not exist, and the server cannot decode them; making it again does not help. `walpost checkpoint accept` prints the range of rows that may be missing, and makes a new slot with --yes",
+    )
 }

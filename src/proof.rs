@@ -58,9 +58,12 @@ pub struct Facts {
 /// The halt that names what is different, what it may have cost, and what to do.
 pub fn prove(checkpoint: &Checkpoint, facts: &Facts) -> Result<(), Failure> {
     objections(checkpoint, facts).into_iter().next().map_or(Ok(()), |objection| {
-        let from = match objection.code {
-            HaltCode::PublicationChanged | HaltCode::TableChanged => unseen_from(checkpoint),
-            _ => (checkpoint.resume_lsn, checkpoint.commit_time),
+        let altered =
+            matches!(objection.code, HaltCode::PublicationChanged | HaltCode::TableChanged);
+        let from = if altered {
+            unseen_from(checkpoint)
+        } else {
+            (checkpoint.resume_lsn, checkpoint.commit_time)
         };
         let hint = format!(
             "nothing is sent. Rows committed after {} may be missing in Kafka. Find out what changed; then `walpost checkpoint accept` prints the range and what it will do, and goes on with --yes",

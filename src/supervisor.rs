@@ -90,7 +90,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         let mut backoff = Backoff::default();
         loop {
             let began = Instant::now();
-            let failure = match self.attempt(drain.clone()).await {
+            let failure = match Box::pin(self.attempt(drain.clone())).await {
                 Attempt::Ended(ended) => return ended,
                 Attempt::Again => continue,
                 Attempt::Failed(failure) => failure,

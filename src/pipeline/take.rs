@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Pipeline;
 use super::rows::Taken;
+use super::{Pipeline, stream_failed};
 use crate::error::Failure;
 use crate::lsn::Position;
 use crate::pgoutput;
@@ -20,8 +20,7 @@ impl Pipeline {
         self.unread = true;
         while self.may_take() {
             let peeked = self.stream.peek();
-            let peeked =
-                peeked.map_err(|error| Failure::postgres("read the replication stream", &error))?;
+            let peeked = peeked.map_err(|error| stream_failed(&error))?;
             let Some((message, length)) = peeked else {
                 self.unread = false;
                 return Ok(());

@@ -49,13 +49,11 @@ fn query(config: &Config, name: &TableName, table: &Table, missing: &Missing) ->
     let condition = |operator: &str, micros: i64| -> Option<String> {
         let column = quote_identifier(&column.name).ok()?;
         let bound = bound(config, column_type, micros)?;
-        Some(match column_type {
-            ColumnType::Timestamp => {
-                let zone = quote_literal(&config.events.time_zone).ok()?;
-                format!("{column} AT TIME ZONE {zone} {operator} {bound}")
-            }
-            _ => format!("{column} {operator} {bound}"),
-        })
+        if column_type != ColumnType::Timestamp {
+            return Some(format!("{column} {operator} {bound}"));
+        }
+        let zone = quote_literal(&config.events.time_zone).ok()?;
+        Some(format!("{column} AT TIME ZONE {zone} {operator} {bound}"))
     };
     let margin = i64::try_from(MARGIN.as_micros()).unwrap_or(0);
     let mut conditions = Vec::new();
@@ -89,8 +87,8 @@ fn bound(config: &Config, column_type: ColumnType, micros: i64) -> Option<String
     let time = jiff::Timestamp::from_microsecond(micros).ok()?;
     match column_type {
         ColumnType::Timestamp | ColumnType::TimestampTz => Some(format!("timestamptz '{time}'")),
-        // The day before, because the zone of a date is nobody's to say.
-        ColumnType::Date => Some(format!("timestamptz '{time}'")),
+        // Whole days: from the beginning of the first, and the last one too.
+        ColumnType::Date => Some(format!("(timestamptz '{time}')::date")),
         ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8 => {
             let number = match config.events.time_unit {
                 TimeUnit::Seconds => micros.div_euclid(1_000_000),
