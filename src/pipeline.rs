@@ -33,6 +33,7 @@ use crate::kafka::producer::{Producer, Resolution, TopicId};
 use crate::ledger::{Due, Ledger};
 use crate::lsn::{Lsn, Position};
 use crate::postgres::replication::ReplicationStream;
+use crate::proof;
 use crate::status::counts::TopicCount;
 use crate::status::facts::{InFlight, Positions};
 use crate::status::{HaltCode, Heartbeat, State};
@@ -338,7 +339,7 @@ impl Pipeline {
                 self.take_rows()?;
             }
             Action::StreamEnded(error) => {
-                return Err(stream_failed(&error));
+                return Err(self.stream_failed(&error));
             }
             Action::Broken(message) => return Err(Failure::again("internal", message)),
         }
@@ -384,19 +385,20 @@ impl Pipeline {
         };
         self.rows.teller.progress(&progress);
     }
-}
 
-/// The stream ended with an error. Up to Postgres 17 one kind does not go away: decoding looks into
-/// the catalog as it was when each change was written, and finds no publication in the time in
-/// which there was none.
-fn stream_failed(error: &crate::postgres::error::Error) -> Failure {
-    let failure = Failure::postgres("read the replication stream", error);
-    if error.sqlstate() != Some("42704") {
-        return failure;
+    /// The stream ended with an error. Up to Postgres 17 one kind does not go away: decoding looks
+    /// into the catalog as it was when each change was written, and finds no publication in the
+    /// time in which there was none.
+    fn stream_failed(&self, error: &crate::postgres::error::Error) -> Failure {
+        let failure = Failure::postgres("read the replication stream", error);
+        if error.sqlstate() != Some("42704") {
+            return failure;
+        }
+        let stored = self.rows.ledger.checkpointed();
+        let hint = format!(
+            "the log holds changes from a time at which the publication did not exist, and the server cannot decode them; making it again does not help. Rows committed after {} may be missing in Kafka: `walpost checkpoint accept` prints the range, and makes a new slot with --yes",
+            proof::place((stored.resume_lsn, stored.commit_time)),
+        );
+        Failure::halt(HaltCode::PublicationChanged, failure.message(), hint)
     }
-    Failure::halt(
-        HaltCode::PublicationChanged,
-        failure.message(),
-        "the log holds changes from a time at which the publication did not exist, and the server cannot decode them; making it again does not help. `walpost checkpoint accept` prints the range of rows that may be missing, and makes a new slot with --yes",
-    )
 }

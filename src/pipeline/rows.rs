@@ -14,7 +14,7 @@ use crate::config::OnBadRow;
 use crate::error::Failure;
 use crate::kafka::librdkafka::ClientError;
 use crate::kafka::producer::{Producer, TOPIC_LIMIT, TopicId};
-use crate::ledger::{Ledger, Violation};
+use crate::ledger::{Due, Ledger, Violation};
 use crate::lsn::Position;
 use crate::outbox::column::TypeNames;
 use crate::outbox::mapping::{Mapping, MappingError};
@@ -42,6 +42,8 @@ pub(super) enum Taken {
     QueueFull,
     /// It cannot be dealt with, but the stream is kept: the message is offered again later.
     Held(Failure),
+    /// It ends the generation as soon as what comes before it is stored.
+    Ending(Failure),
 }
 
 /// A relation that the stream has announced.
@@ -210,7 +212,7 @@ impl Rows {
                 teller.duplicate_suppressed();
                 return Ok(Taken::Done);
             }
-            Watched::Unfit(error) => return Err(unfit(error, position)),
+            Watched::Unfit(error) => return unfit(ledger, error, position),
             Watched::Outbox(mapping) => mapping,
         };
         let row = mapping.row(scratch, tuple).map_err(|error| {
@@ -354,15 +356,22 @@ fn refused_by_client(error: &ClientError, topic: &str) -> Result<Taken, Failure>
     Err(Failure::kafka(&format!("enqueue a record for topic {topic}"), error))
 }
 
-fn unfit(error: &MappingError, position: Position) -> Failure {
-    Failure::halt(
+/// Ends the generation at a row that cannot be read; but first what comes before it is stored, so
+/// that no row of the columns of before is read again under a configuration for those of after.
+fn unfit(ledger: &Ledger, error: &MappingError, position: Position) -> Result<Taken, Failure> {
+    let failure = Failure::halt(
         HaltCode::TableChanged,
         format!("row {position}: {error}"),
         format!(
             "nothing was skipped. Set the variable that the message names, or alter the table back; rows that were written in between then still halt, and `walpost checkpoint set --commit-lsn {} --yes` skips those of this transaction",
             position.commit_lsn
         ),
-    )
+    );
+    let stored = ledger.is_settled() || matches!(ledger.due(), Due::Idle(..));
+    if stored && ledger.in_flight_rows() == 0 {
+        return Err(failure);
+    }
+    Ok(Taken::Ending(failure))
 }
 
 fn broken(violation: &Violation) -> Failure {

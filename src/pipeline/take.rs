@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::Pipeline;
 use super::rows::Taken;
-use super::{Pipeline, stream_failed};
 use crate::error::Failure;
 use crate::lsn::Position;
 use crate::pgoutput;
@@ -14,16 +14,21 @@ use crate::postgres::replication::ReplicationMessage;
 /// A held row (halted, slot kept) is tried again this often.
 const HELD_INTERVAL: Duration = Duration::from_secs(5);
 
+/// A row that ends the generation is asked this often whether all before it is stored.
+const ENDING_INTERVAL: Duration = Duration::from_millis(100);
+
 impl Pipeline {
     /// Takes messages until the buffer has no whole one, or the limit is reached.
     pub(super) fn take_rows(&mut self) -> Result<(), Failure> {
         self.unread = true;
         while self.may_take() {
-            let peeked = self.stream.peek();
-            let peeked = peeked.map_err(|error| stream_failed(&error))?;
-            let Some((message, length)) = peeked else {
-                self.unread = false;
-                return Ok(());
+            let (message, length) = match self.stream.peek() {
+                Ok(Some(peeked)) => peeked,
+                Ok(None) => {
+                    self.unread = false;
+                    return Ok(());
+                }
+                Err(error) => return Err(self.stream_failed(&error)),
             };
             match message {
                 ReplicationMessage::XLogData { wal_end, sent_at, data, .. } => {
@@ -45,7 +50,11 @@ impl Pipeline {
                         }
                         Taken::QueueFull => return Ok(()),
                         Taken::Held(failure) => {
-                            self.hold(failure);
+                            self.hold(failure, HELD_INTERVAL);
+                            return Ok(());
+                        }
+                        Taken::Ending(failure) => {
+                            self.hold(failure, ENDING_INTERVAL);
                             return Ok(());
                         }
                     }
@@ -79,9 +88,9 @@ impl Pipeline {
         self.rows.ledger.in_flight_rows() == 0 && self.rows.ledger.taken().covers(until)
     }
 
-    fn hold(&mut self, failure: Failure) {
+    fn hold(&mut self, failure: Failure, interval: Duration) {
         failure.tell(&self.rows.teller.status);
-        self.held = Some((failure, Instant::now() + HELD_INTERVAL));
+        self.held = Some((failure, Instant::now() + interval));
     }
 
     /// A held row is offered again from time to time: its cause may be gone.

@@ -43,6 +43,8 @@ pub(crate) struct Survey {
     /// What the servers say, as a start would compare it.
     pub(crate) facts: Facts,
     watched: Result<Watched, Unfit>,
+    /// End of the log, and the server's clock, after publication and tables were looked at.
+    examined: (Lsn, i64),
     readable: Option<Readable>,
     /// Kafka.
     producer: Producer,
@@ -92,6 +94,11 @@ pub(crate) async fn survey(config: &Config, decode: bool) -> Result<Survey, Fail
         .await
         .map_err(|error| Failure::postgres(&format!("look at slot {}", config.slot), &error))?;
     let watched = watched(config, &catalog).await?;
+    let after = catalog
+        .server()
+        .await
+        .map_err(|error| Failure::postgres("ask the server for its settings", &error))?;
+    let examined = (after.wal_end, after.now);
     let readable = match &slot {
         Some(slot) if decode && !slot.active && lost(slot).is_none() && watched.is_ok() => {
             let read =
@@ -111,7 +118,7 @@ pub(crate) async fn survey(config: &Config, decode: bool) -> Result<Survey, Fail
     let facts =
         facts(config, (&catalog, &server), (slot.as_ref(), &watched), (&stored, cluster_id))
             .await?;
-    Ok(Survey { stored, catalog, server, slot, facts, watched, readable, producer })
+    Ok(Survey { stored, catalog, server, slot, facts, watched, examined, readable, producer })
 }
 
 async fn watched(config: &Config, catalog: &Catalog) -> Result<Result<Watched, Unfit>, Failure> {

@@ -111,7 +111,10 @@ async fn say_missing(config: &Config, survey: &Survey, plan: &Plan) -> Result<()
 }
 
 fn range(missing: &Missing) -> String {
-    let to = place((missing.to_lsn, missing.to_time));
+    let to = missing.to_lsn.map_or_else(
+        || "the beginning of the new slot".to_owned(),
+        |to_lsn| place((to_lsn, missing.to_time)),
+    );
     match (missing.from_lsn, missing.from_time) {
         (Some(from), time) => {
             format!(

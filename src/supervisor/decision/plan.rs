@@ -35,8 +35,8 @@ pub(crate) struct Missing {
     pub(crate) from_lsn: Option<Lsn>,
     /// Microseconds since 1970 by the server's clock; 0 is unknown.
     pub(crate) from_time: i64,
-    /// Up to this place.
-    pub(crate) to_lsn: Lsn,
+    /// Up to this place; `None` is where the new slot will begin.
+    pub(crate) to_lsn: Option<Lsn>,
     /// Microseconds since 1970 by the server's clock; 0 is unknown.
     pub(crate) to_time: i64,
 }
@@ -182,10 +182,11 @@ impl Survey {
     fn missing(&self, objections: &[Objection], action: Action) -> Option<Missing> {
         let has = |code| objections.iter().any(|objection| objection.code == code);
         let (to_lsn, to_time) = match action {
-            Action::FromSlot => (self.facts.confirmed_flush_lsn, 0),
-            Action::Keep | Action::NewSlot { .. } | Action::Set => {
-                (self.server.wal_end, self.server.now)
-            }
+            Action::FromSlot => (Some(self.facts.confirmed_flush_lsn), 0),
+            // It is made later, and begins later still: when all transactions that run then have
+            // ended.
+            Action::NewSlot { .. } => (None, 0),
+            Action::Keep | Action::Set => (Some(self.examined.0), self.examined.1),
         };
         let Some(stored) = &self.stored.checkpoint else {
             return Some(Missing { from_lsn: None, from_time: 0, to_lsn, to_time });
@@ -206,7 +207,7 @@ impl Survey {
         // nothing of where the rows are that are not here.
         let foreign = [HaltCode::SystemChanged, HaltCode::CheckpointAhead, HaltCode::KafkaChanged];
         let from_lsn = (!foreign.into_iter().any(has)).then_some(from_lsn);
-        if action == Action::FromSlot && from_lsn.is_some_and(|from_lsn| from_lsn >= to_lsn) {
+        if action == Action::FromSlot && from_lsn.is_some_and(|from_lsn| Some(from_lsn) >= to_lsn) {
             return None;
         }
         Some(Missing { from_lsn, from_time, to_lsn, to_time })
