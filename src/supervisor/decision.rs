@@ -30,24 +30,31 @@ pub(crate) use write::carry_out;
 /// How long the decoding of what the slot holds may take.
 const DECODE_LIMIT: Duration = Duration::from_secs(600);
 
-/// What is stored and what is there.
+/// What is stored and what is there, with the connections to both servers.
 pub(crate) struct Survey {
-    /// The checkpoint topic.
-    pub(crate) stored: Stored,
+    /// What was found.
+    pub(crate) found: Found,
     /// The database.
     pub(crate) catalog: Catalog,
-    /// Facts about it.
-    pub(crate) server: Server,
+    /// Kafka.
+    producer: Producer,
+}
+
+/// What is stored and what is there.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    /// The checkpoint topic.
+    pub(crate) stored: Stored,
     /// The slot.
     pub(crate) slot: Option<Slot>,
     /// What the servers say, as a start would compare it.
     pub(crate) facts: Facts,
     watched: Result<Watched, Unfit>,
-    /// End of the log, and the server's clock, after publication and tables were looked at.
-    examined: (Lsn, i64),
+    /// End of the log and the server's clock, before publication and tables were looked at.
+    before: (Lsn, i64),
+    /// The same after that.
+    after: (Lsn, i64),
     readable: Option<Readable>,
-    /// Kafka.
-    producer: Producer,
 }
 
 /// Reads the stored checkpoint, also one that cannot be understood. A topic that does not exist
@@ -98,7 +105,7 @@ pub(crate) async fn survey(config: &Config, decode: bool) -> Result<Survey, Fail
         .server()
         .await
         .map_err(|error| Failure::postgres("ask the server for its settings", &error))?;
-    let examined = (after.wal_end, after.now);
+    let (before, after) = ((server.wal_end, server.now), (after.wal_end, after.now));
     let readable = match &slot {
         Some(slot) if decode && !slot.active && lost(slot).is_none() && watched.is_ok() => {
             let read =
@@ -118,7 +125,8 @@ pub(crate) async fn survey(config: &Config, decode: bool) -> Result<Survey, Fail
     let facts =
         facts(config, (&catalog, &server), (slot.as_ref(), &watched), (&stored, cluster_id))
             .await?;
-    Ok(Survey { stored, catalog, server, slot, facts, watched, examined, readable, producer })
+    let found = Found { stored, slot, facts, watched, before, after, readable };
+    Ok(Survey { found, catalog, producer })
 }
 
 async fn watched(config: &Config, catalog: &Catalog) -> Result<Result<Watched, Unfit>, Failure> {
@@ -183,7 +191,7 @@ pub(crate) fn lost(slot: &Slot) -> Option<String> {
     lost.then(reason)
 }
 
-impl Survey {
+impl Found {
     /// Everything that speaks against going on.
     pub(crate) fn objections(&self, config: &Config) -> Vec<Objection> {
         let mut found = Vec::new();

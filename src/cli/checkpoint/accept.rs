@@ -15,14 +15,14 @@ use crate::supervisor::decision::{self, Action, Missing, Plan, Survey};
 pub(super) async fn run(config: Config, yes: bool) -> Result<Exit, Stopped> {
     let survey = decision::survey(&config, true).await?;
     said(&config, &survey)?;
-    let plan = match survey.accept(&config) {
+    let plan = match survey.found.accept(&config) {
         Ok(Some(plan)) => plan,
         Ok(None) => {
             output::line(&nothing(&config, &survey))?;
             return Ok(Exit::Done);
         }
         Err(failure) => {
-            for objection in survey.objections(&config) {
+            for objection in survey.found.objections(&config) {
                 output::line(&format!(
                     "halts       {}: {}",
                     objection.code.as_str(),
@@ -43,30 +43,30 @@ pub(super) async fn run(config: Config, yes: bool) -> Result<Exit, Stopped> {
 /// What is stored and found.
 pub(super) fn said(config: &Config, survey: &Survey) -> Result<(), Stopped> {
     let mut lines = vec![format!("connector   {}", config.name)];
-    match &survey.stored.checkpoint {
-        Some(checkpoint) => lines.extend(described(&survey.stored, checkpoint)),
+    match &survey.found.stored.checkpoint {
+        Some(checkpoint) => lines.extend(described(&survey.found.stored, checkpoint)),
         None => lines.push(format!("checkpoint  none in topic {}", config.checkpoint_topic)),
     }
-    match &survey.slot {
+    match &survey.found.slot {
         Some(slot) => lines.push(slot_line(config, slot)),
         None => lines.push(format!(
             "slot        {} does not exist; the server's log ends at {}",
-            config.slot, survey.server.wal_end
+            config.slot, survey.found.facts.wal_end
         )),
     }
     lines.push(format!(
         "found       system {} timeline {}, kafka cluster {}, {}",
-        survey.facts.system_identifier,
-        survey.facts.timeline,
-        survey.facts.cluster_id,
-        survey.facts.fingerprint
+        survey.found.facts.system_identifier,
+        survey.found.facts.timeline,
+        survey.found.facts.cluster_id,
+        survey.found.facts.fingerprint
     ));
     output::line(&lines.join("\n"))?;
     Ok(())
 }
 
 fn nothing(config: &Config, survey: &Survey) -> String {
-    match (&survey.stored.checkpoint, &survey.slot) {
+    match (&survey.found.stored.checkpoint, &survey.found.slot) {
         (None, Some(_)) => format!(
             "nothing to decide: no checkpoint is stored, and the next start takes the position of slot {}",
             config.slot
@@ -95,7 +95,7 @@ async fn say_missing(config: &Config, survey: &Survey, plan: &Plan) -> Result<()
     if has(HaltCode::CheckpointAhead) || has(HaltCode::TimelineChanged) {
         lines.push(format!(
             "sent        events whose rows this server does not have, up to {}: consumers know more than the database",
-            survey.stored.checkpoint.as_ref().map_or_else(|| "-".to_owned(), |stored| {
+            survey.found.stored.checkpoint.as_ref().map_or_else(|| "-".to_owned(), |stored| {
                 place((stored.resume_lsn, stored.commit_time))
             })
         ));

@@ -13,11 +13,11 @@ use crate::supervisor::decision::{self, To};
 pub(super) async fn run(config: Config, to: To, yes: bool) -> Result<Exit, Stopped> {
     let survey = decision::survey(&config, false).await?;
     said(&config, &survey)?;
-    let plan = survey.set(&config, to)?;
+    let plan = survey.found.set(&config, to)?;
     for objection in &plan.objections {
         output::line(&format!("settles     {}: {}", objection.code.as_str(), objection.message))?;
     }
-    output::line(&format!("does        {}", effect(survey.stored.checkpoint.as_ref(), to)))?;
+    output::line(&format!("does        {}", effect(survey.found.stored.checkpoint.as_ref(), to)))?;
     super::finish(&config, survey, &plan, yes).await
 }
 

@@ -2,7 +2,7 @@
 
 use super::super::claim;
 use super::super::prepare::Watched;
-use super::Survey;
+use super::Found;
 use crate::config::Config;
 use crate::error::Failure;
 use crate::kafka::checkpoint::{Checkpoint, Phase};
@@ -83,7 +83,7 @@ impl To {
     }
 }
 
-impl Survey {
+impl Found {
     /// The record that ends the halt; `None` when there is nothing to decide.
     ///
     /// # Errors
@@ -170,9 +170,9 @@ impl Survey {
         let floor = stored.map_or(Lsn::INVALID, |stored| stored.prune_floor);
         Checkpoint {
             // What was committed until now may be missing, so nothing of it is proven delivered.
-            prune_floor: floor.max(self.server.wal_end),
-            seen_lsn: self.server.wal_end,
-            seen_time: self.server.now,
+            prune_floor: floor.max(self.before.0),
+            seen_lsn: self.before.0,
+            seen_time: self.before.1,
             generation: stored.map_or(0, |stored| stored.generation),
             unknown: stored.map(|stored| stored.unknown.clone()).unwrap_or_default(),
             ..beginning
@@ -186,7 +186,7 @@ impl Survey {
             // It is made later, and begins later still: when all transactions that run then have
             // ended.
             Action::NewSlot { .. } => (None, 0),
-            Action::Keep | Action::Set => (Some(self.examined.0), self.examined.1),
+            Action::Keep | Action::Set => (Some(self.after.0), self.after.1),
         };
         let Some(stored) = &self.stored.checkpoint else {
             return Some(Missing { from_lsn: None, from_time: 0, to_lsn, to_time });
@@ -211,5 +211,249 @@ impl Survey {
             return None;
         }
         Some(Missing { from_lsn, from_time, to_lsn, to_time })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::first_start::Unfit;
+    use super::*;
+    use crate::config::env::Variables;
+    use crate::kafka::checkpoint::Unreadable;
+    use crate::kafka::checkpoint::tests::checkpoint as any_checkpoint;
+    use crate::kafka::checkpoint_topic::{Stored, UnreadableRecord};
+    use crate::postgres::catalog::Slot;
+    use crate::proof::{Facts, LastTransaction, TimelineSwitch};
+
+    const L: fn(u64) -> Lsn = Lsn::new;
+
+    fn config() -> Config {
+        let variables = Variables::from([
+            ("DATABASE_URL", "postgres://walpost@localhost/shop"),
+            ("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092"),
+        ]);
+        Config::load(&variables).expect("valid").config
+    }
+
+    fn slot() -> Slot {
+        Slot {
+            plugin: Some("pgoutput".to_owned()),
+            slot_type: "logical".to_owned(),
+            database: Some("shop".to_owned()),
+            temporary: false,
+            active: false,
+            active_pid: None,
+            holder: None,
+            restart_lsn: Some(L(50)),
+            confirmed_flush_lsn: Some(L(100)),
+            wal_status: Some("reserved".to_owned()),
+            safe_wal_size: None,
+            catalog_xmin_age: None,
+            invalidation_reason: None,
+            failover: None,
+            synced: None,
+            inactive_since: None,
+            spill_bytes: None,
+            spill_txns: None,
+            wal_end: L(200),
+        }
+    }
+
+    /// A stream that may go on: the checkpoint at 100, the slot there, the log's end at 200.
+    fn found() -> Found {
+        let fingerprint = "p1; table 1 t1".to_owned();
+        let stored = Checkpoint {
+            system_identifier: "1".to_owned(),
+            fingerprint: fingerprint.clone(),
+            commit_lsn: L(90),
+            complete: true,
+            resume_lsn: L(100),
+            commit_time: 90_000,
+            seen_lsn: L(80),
+            seen_time: 80_000,
+            ..any_checkpoint()
+        };
+        Found {
+            stored: Stored { checkpoint: Some(stored), ..Stored::default() },
+            slot: Some(slot()),
+            facts: Facts {
+                system_identifier: "1".to_owned(),
+                timeline: 1,
+                history: Vec::new(),
+                cluster_id: "c".to_owned(),
+                confirmed_flush_lsn: L(100),
+                wal_end: L(200),
+                fingerprint: fingerprint.clone(),
+                last_transaction: LastTransaction::Committed,
+            },
+            watched: Ok(Watched { fingerprint, table_oids: vec![1] }),
+            before: (L(190), 190_000),
+            after: (L(195), 195_000),
+            readable: Some(Readable::Yes),
+        }
+    }
+
+    /// What is done about a change: the codes, the action, where the stream goes on, and from where
+    /// to where rows may be missing.
+    #[track_caller]
+    fn check(
+        change: impl FnOnce(&mut Found),
+        codes: &[HaltCode],
+        (action, place): (Action, u64),
+        missing: Option<(Option<u64>, Option<u64>)>,
+    ) {
+        let mut found = found();
+        change(&mut found);
+        let plan = found.accept(&config()).expect("possible").expect("something to decide");
+        let found_codes: Vec<_> = plan.objections.iter().map(|objection| objection.code).collect();
+        assert_eq!(found_codes, codes);
+        assert_eq!((plan.action, plan.record.resume_lsn), (action, L(place)));
+        let range = plan
+            .missing
+            .map(|missing| (missing.from_lsn.map(Lsn::as_u64), missing.to_lsn.map(Lsn::as_u64)));
+        assert_eq!(range, missing);
+        assert_eq!(plan.record.system_identifier, found.facts.system_identifier);
+        assert_eq!(plan.record.cluster_id, found.facts.cluster_id);
+        assert_eq!(plan.record.fingerprint, found.facts.fingerprint);
+        assert!(plan.record.prune_floor >= L(190), "nothing until now is proven delivered");
+    }
+
+    fn altered(found: &mut Found, fingerprint: &str) {
+        found.facts.fingerprint = fingerprint.to_owned();
+        found.watched = Ok(Watched { fingerprint: fingerprint.to_owned(), table_oids: vec![1] });
+    }
+
+    #[test]
+    fn a_stream_that_may_go_on_needs_no_decision() {
+        assert_eq!(found().accept(&config()), Ok(None));
+        let mut none = found();
+        none.stored.checkpoint = None;
+        assert_eq!(none.accept(&config()), Ok(None));
+    }
+
+    #[test]
+    fn a_change_of_publication_or_table_keeps_the_place() {
+        let range = Some((Some(80), Some(195)));
+        let (publication, table) = (HaltCode::PublicationChanged, HaltCode::TableChanged);
+        check(|f| altered(f, "p2; table 1 t1"), &[publication], (Action::Keep, 100), range);
+        check(|f| altered(f, "p1; table 1 t2"), &[table], (Action::Keep, 100), range);
+    }
+
+    #[test]
+    fn a_slot_that_cannot_be_read_is_made_anew() {
+        let made = (Action::NewSlot { drop: true }, 100);
+        let range = Some((Some(100), None));
+        check(
+            |f| f.slot.as_mut().expect("a slot").wal_status = Some("lost".to_owned()),
+            &[HaltCode::SlotLost],
+            made,
+            range,
+        );
+        // From where the publication was last seen, which is before the checkpoint.
+        check(
+            |f| f.readable = Some(Readable::NoPublication),
+            &[HaltCode::PublicationChanged],
+            made,
+            Some((Some(80), None)),
+        );
+        check(
+            |f| (f.slot, f.facts.confirmed_flush_lsn) = (None, Lsn::INVALID),
+            &[HaltCode::SlotMissing],
+            (Action::NewSlot { drop: false }, 0),
+            range,
+        );
+    }
+
+    #[test]
+    fn a_slot_that_was_moved_decides_where_the_stream_goes_on() {
+        check(
+            |f| f.facts.confirmed_flush_lsn = L(150),
+            &[HaltCode::SlotAhead],
+            (Action::FromSlot, 150),
+            Some((Some(100), Some(150))),
+        );
+    }
+
+    #[test]
+    fn on_another_system_or_cluster_places_of_before_mean_nothing() {
+        let range = Some((None, Some(100)));
+        check(
+            |f| f.facts.system_identifier = "2".to_owned(),
+            &[HaltCode::SystemChanged],
+            (Action::FromSlot, 100),
+            range,
+        );
+        check(
+            |f| f.facts.cluster_id = "d".to_owned(),
+            &[HaltCode::KafkaChanged],
+            (Action::FromSlot, 100),
+            range,
+        );
+        check(
+            |f| (f.facts.wal_end, f.facts.confirmed_flush_lsn) = (L(95), L(70)),
+            &[HaltCode::CheckpointAhead],
+            (Action::FromSlot, 70),
+            Some((None, Some(70))),
+        );
+    }
+
+    #[test]
+    fn a_timeline_that_was_left_costs_what_the_slot_does_not_have() {
+        let left = |f: &mut Found, slot| {
+            f.facts.timeline = 2;
+            f.facts.history = vec![TimelineSwitch { timeline: 1, switch_point: L(60) }];
+            f.facts.confirmed_flush_lsn = L(slot);
+        };
+        let code = [HaltCode::TimelineChanged];
+        check(|f| left(f, 55), &code, (Action::FromSlot, 55), None);
+        let range = Some((Some(60), Some(70)));
+        check(|f| left(f, 70), &code, (Action::FromSlot, 70), range);
+    }
+
+    #[test]
+    fn what_must_be_mended_first_is_said_and_nothing_written() {
+        let mut found = found();
+        found.watched = Err(Unfit {
+            code: HaltCode::TableChanged,
+            message: "no table".to_owned(),
+            hint: "make it".to_owned(),
+            missing: None,
+        });
+        found.facts.fingerprint = String::new();
+        let refused = found.accept(&config()).expect_err("refused");
+        assert_eq!((refused.code(), refused.hint()), ("table_changed", Some("first: make it")));
+    }
+
+    #[test]
+    fn an_unreadable_record_is_written_over_but_not_that_of_a_newer_program() {
+        let unreadable = |cause| Some(UnreadableRecord { offset: 7, cause, generation: None });
+        check(
+            |f| f.stored.unreadable = unreadable(Unreadable::Malformed("x".to_owned())),
+            &[HaltCode::CheckpointLost],
+            (Action::FromSlot, 100),
+            None,
+        );
+        let mut found = found();
+        found.stored.unreadable = unreadable(Unreadable::Newer(2));
+        let refused = found.accept(&config()).expect_err("refused");
+        assert_eq!(refused.code(), "checkpoint_newer");
+        assert!(found.set(&config(), To::Resume(L(150))).is_ok(), "an operator may");
+    }
+
+    #[test]
+    fn a_place_is_set_between_the_slot_and_the_end_of_the_log() {
+        #[track_caller]
+        fn check(to: To, expected: Option<(u64, u64)>) {
+            let plan = found().set(&config(), to);
+            let place = plan
+                .ok()
+                .map(|plan| (plan.record.commit_lsn.as_u64(), plan.record.resume_lsn.as_u64()));
+            assert_eq!(place, expected, "{to:?}");
+        }
+        check(To::Resume(L(99)), None);
+        check(To::Resume(L(100)), Some((99, 100)));
+        check(To::Commit(L(150)), Some((150, 150)));
+        check(To::Commit(L(200)), Some((200, 200)));
+        check(To::Resume(L(201)), None);
     }
 }

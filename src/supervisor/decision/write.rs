@@ -40,7 +40,7 @@ pub(crate) async fn carry_out(
         let made = new_slot(config, drop).await?;
         record = record.at(Mark::start(made));
         record.prune_floor = record.prune_floor.max(made);
-        survey.facts.confirmed_flush_lsn = made;
+        survey.found.facts.confirmed_flush_lsn = made;
     }
     let topics = Topics::new(&auxiliary(&config.kafka, &config.name)).map_err(|error| {
         Failure::again("kafka_error", format!("failed to make a kafka client: {error}"))
@@ -48,10 +48,11 @@ pub(crate) async fn carry_out(
     claim::ensure_topic(config, &topics).await?;
     let mut stream = take(config).await?;
     let nonce = super::super::nonce();
-    let facts = survey.facts.clone();
+    let facts = survey.found.facts.clone();
     let written = under_heartbeat(&mut stream, async {
         unchanged(config, &survey, &facts).await?;
-        claim::claim(config, &mut survey.producer, record, (&survey.stored, &facts, &nonce)).await
+        claim::claim(config, &mut survey.producer, record, (&survey.found.stored, &facts, &nonce))
+            .await
     })
     .await;
     let nothing = StatusUpdate {
@@ -153,7 +154,8 @@ async fn unchanged(config: &Config, survey: &Survey, facts: &Facts) -> Result<()
         .await
         .map_err(|error| Failure::postgres(&format!("look at slot {}", config.slot), &error))?;
     let place = slot.and_then(|slot| slot.confirmed_flush_lsn);
-    if now.checkpoint == survey.stored.checkpoint && place == Some(facts.confirmed_flush_lsn) {
+    if now.checkpoint == survey.found.stored.checkpoint && place == Some(facts.confirmed_flush_lsn)
+    {
         return Ok(());
     }
     Err(Failure::Again {
