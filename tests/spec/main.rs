@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod check;
 #[cfg(test)]
+mod checkpoint_command;
+#[cfg(test)]
 mod configuration;
 #[cfg(test)]
 mod events;
@@ -21,7 +23,11 @@ mod outages;
 #[cfg(test)]
 mod partition;
 #[cfg(test)]
+mod peek;
+#[cfg(test)]
 mod progress;
+#[cfg(test)]
+mod schema_changes;
 #[cfg(test)]
 mod sdk;
 #[cfg(test)]
