@@ -335,7 +335,7 @@ async fn slot(config: &Config, catalog: &Catalog) -> Result<Slot, Failure> {
         Failure::halt(
             HaltCode::SlotMissing,
             format!("replication slot {} does not exist, but a checkpoint does", config.slot),
-            "rows committed since the checkpoint may be missing in Kafka. If the server failed over, the slot did not come along. `walpost checkpoint accept` makes a new slot, after printing the range",
+            "rows committed since the checkpoint may be missing in Kafka. If the server failed over, the slot did not come along. `walpost checkpoint accept` prints the range, and makes a new slot with --yes",
         )
     })
 }
@@ -363,7 +363,11 @@ fn usable(config: &Config, slot: &Slot) -> Result<(), Failure> {
         return Err(Failure::halt(
             HaltCode::SlotLost,
             format!("replication slot {name} is lost ({reason})"),
-            "rows committed since the checkpoint may be missing in Kafka. Raise max_slot_wal_keep_size; `walpost checkpoint accept` makes a new slot, after printing the range",
+            format!(
+                "rows committed after {} may be missing in Kafka, up to {}. Raise max_slot_wal_keep_size; `walpost checkpoint accept` prints the range, and makes a new slot with --yes",
+                slot.confirmed_flush_lsn.unwrap_or(Lsn::INVALID),
+                slot.wal_end
+            ),
         ));
     }
     Ok(())

@@ -173,6 +173,36 @@ fn a_slot_that_is_gone_is_made_anew() {
 }
 
 #[test]
+fn a_slot_whose_log_was_removed_is_dropped_and_made_anew() {
+    let limits = ["max_slot_wal_keep_size=16MB", "min_wal_size=32MB", "max_wal_size=32MB"];
+    let server = Postgres::start_with(18, &limits);
+    let (database, kafka) = (server.database("lost"), Kafka::shared());
+    let settings = Settings::new(&database, kafka);
+    let topic = begun(&settings, &database, kafka);
+    database.insert_rows("order", 4, 5, 2);
+    let name = database.name();
+    until("the slot to be lost", || {
+        database
+            .execute("create table if not exists filler (n int); insert into filler values (1)");
+        database.value("select pg_switch_wal()");
+        database.execute("checkpoint");
+        let status = database.value(&format!(
+            "select wal_status from pg_replication_slots where slot_name = '{name}'"
+        ));
+        (status == "lost").then_some(())
+    });
+    let mut walpost = settings.start();
+    wait_for_halt(&walpost, "slot_lost");
+    let said = done(&settings, &["checkpoint", "accept", "--yes"]);
+    let lost = listed(&database, &said);
+    assert!((4..9).all(|n| lost.contains(&n)), "{lost:?} in {said}");
+    walpost.wait_until_ready();
+    database.insert_rows("order", 100, 3, 2);
+    kafka.wait_for_records(&topic, 6);
+    assert_eq!(arrived(kafka, &topic), BTreeSet::from([1, 2, 3, 100, 101, 102]));
+}
+
+#[test]
 fn another_database_system_is_accepted_from_where_its_slot_stands() {
     let (before, after) =
         (Postgres::oldest().database("moved"), Postgres::newest().database("moved"));
