@@ -1,11 +1,11 @@
 //! What walpost promises, as tests: each name is a sentence.
 
 #[cfg(test)]
+mod bad_rows;
+#[cfg(test)]
 mod configuration;
 #[cfg(test)]
 mod events;
-#[cfg(test)]
-mod halts;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
@@ -17,11 +17,15 @@ mod oracle;
 #[cfg(test)]
 mod outages;
 #[cfg(test)]
+mod pages;
+#[cfg(test)]
 mod partition;
 #[cfg(test)]
 mod progress;
 #[cfg(test)]
 mod sdk;
+#[cfg(test)]
+mod secrets;
 #[cfg(test)]
 mod servers;
 #[cfg(test)]
@@ -30,6 +34,8 @@ mod slot;
 mod slot_safety;
 #[cfg(test)]
 mod standby;
+#[cfg(test)]
+mod stops;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]
