@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+pub mod check;
 pub mod config;
 pub mod healthcheck;
 pub mod help;
@@ -55,6 +56,8 @@ pub struct Cli {
 pub enum Command {
     /// The relay (also with no command).
     Run,
+    /// Preflight against the real database and the real Kafka; changes nothing.
+    Check(check::Arguments),
     /// The effective configuration, with the origin of each value; secrets are hidden.
     Config(config::Arguments),
     /// Asks a running walpost for its health; for container health checks.

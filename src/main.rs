@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
-use walpost::cli::{Cli, Command, Exit, config, healthcheck, help, output, run, status};
+use walpost::cli::{Cli, Command, Exit, check, config, healthcheck, help, output, run, status};
 use walpost::config::env::Environment;
 
 fn main() -> ExitCode {
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
     };
     let exit = match cli.command.unwrap_or(Command::Run) {
         Command::Run => Ok(run::run(environment)),
+        Command::Check(arguments) => check::run(arguments, &environment),
         Command::Config(arguments) => config::run(arguments, &environment),
         Command::Healthcheck { url } => healthcheck::run(url.as_deref(), &environment),
         Command::Status(arguments) => status::run(&arguments, &environment),

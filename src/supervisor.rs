@@ -30,6 +30,8 @@ mod prepare;
 mod watcher;
 
 use backoff::Backoff;
+pub(crate) use first_start::fingerprint;
+pub(crate) use prepare::last_transaction;
 
 /// Refused rows that are remembered at most. Each is a row that Kafka refused when it was sent
 /// alone; more than this is no longer a matter of single rows.

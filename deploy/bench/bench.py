@@ -92,6 +92,8 @@ class Servers:
         self.bootstrap = f"127.0.0.1:{self.kafka_port}"
         self.postmaster = int((self.folder / "postgres/data/postmaster.pid").read_text().split()[0])
         self.broker = int((self.folder / "kafka/pid").read_text())
+        # A copy: a build that goes on beside the measurement must not change what is measured.
+        self.walpost = shutil.copy(WALPOST, self.folder / "walpost")
         self.admin = AdminClient({"bootstrap.servers": self.bootstrap})
 
     def script(self, name, *arguments):
@@ -221,7 +223,7 @@ def start_walpost(servers, name, log):
         "WALPOST_SLOT": name, "WALPOST_TOPIC": name + ".{aggregate_type}", "WALPOST_DLQ_TOPIC": name + ".dlq",
         "WALPOST_HTTP_ADDR": f"127.0.0.1:{servers.http_port}", "WALPOST_LOG": "info", **MORE,
     }
-    return subprocess.Popen([WALPOST, "run"], env=environment, stdout=log, stderr=log)
+    return subprocess.Popen([servers.walpost, "run"], env=environment, stdout=log, stderr=log)
 
 
 def stop_walpost(process, log):

@@ -9,6 +9,7 @@
 //! thrown away.
 
 mod handover;
+mod preflight;
 mod publication;
 mod server;
 mod slot;
@@ -24,6 +25,7 @@ use tokio_postgres::types::{FromSql, ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, NoTls, SimpleQueryMessage};
 
 use self::handover::Handover;
+pub use self::preflight::{Sent, Storage};
 pub use self::publication::{Membership, Publication, PublishedSchema, PublishedTable};
 pub use self::server::{Role, Server};
 pub use self::slot::{Holder, Slot};

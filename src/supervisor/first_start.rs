@@ -158,7 +158,7 @@ pub(super) async fn examine(
 
 /// Object ids and row versions of the publication and of the tables' membership in it. A row
 /// version (`xmin`) changes with every `ALTER`, also with one that was taken back.
-fn fingerprint(publication: &Publication, table_oids: &[u32]) -> String {
+pub(crate) fn fingerprint(publication: &Publication, table_oids: &[u32]) -> String {
     use std::fmt::Write as _;
     let mut text = format!("publication {}/{}", publication.oid, publication.xmin);
     for schema in &publication.schemas {

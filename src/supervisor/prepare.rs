@@ -370,7 +370,10 @@ async fn history(
 
 /// What became of the transaction with this number. Numbers are sent without their epoch; the
 /// last one that the server has given out tells it.
-async fn last_transaction(catalog: &Catalog, xid: u32) -> Result<LastTransaction, Failure> {
+pub(crate) async fn last_transaction(
+    catalog: &Catalog,
+    xid: u32,
+) -> Result<LastTransaction, Failure> {
     let doing = "ask for the last transaction";
     let next = catalog.next_xid().await.map_err(|error| Failure::postgres(doing, &error))?;
     let epoch = next & !u64::from(u32::MAX);

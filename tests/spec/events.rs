@@ -107,7 +107,8 @@ fn debeziums_table(server: &Postgres, mode: &str) {
         let record = with_id(&records, &id);
         let key = format!("Bestellung {n} ü");
         assert_eq!(record.key_text(), key);
-        let payload = database.value(&format!("select payload::text from outbox where id = '{id}'"));
+        let payload =
+            database.value(&format!("select payload::text from outbox where id = '{id}'"));
         let time = if mode == "binary" {
             let time = record.header("ce_time").unwrap();
             let expected = [
@@ -305,8 +306,13 @@ fn every_role(mode: &str) {
     ];
     if mode == "binary" {
         let own = attributes.map(|(name, value)| (format!("ce_{name}"), value));
-        let mut expected: Vec<_> = own.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-        expected.extend([("ce_small", "7"), ("ce_yes", "true"), ("content-type", "image/x-walpost")]);
+        let mut expected: Vec<_> =
+            own.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        expected.extend([
+            ("ce_small", "7"),
+            ("ce_yes", "true"),
+            ("content-type", "image/x-walpost"),
+        ]);
         expected.extend(plain);
         expected.sort_unstable();
         assert_eq!(headers(record), expected);

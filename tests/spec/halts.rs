@@ -31,7 +31,8 @@ impl Relay {
     fn start(server: &Postgres, name: &str) -> Self {
         let database = server.database(name);
         database.create_outbox();
-        let settings = Settings::new(&database, Kafka::shared()).env("WALPOST_NAME", database.name());
+        let settings =
+            Settings::new(&database, Kafka::shared()).env("WALPOST_NAME", database.name());
         let mut walpost = settings.start();
         walpost.wait_until_ready();
         let relay = Self { database, settings, walpost };
@@ -129,10 +130,24 @@ fn check_metrics(walpost: &Walpost, code: &str) {
     assert!((metrics.sum("walpost_halted", &[]) - 1.0).abs() < f64::EPSILON, "{metrics:#?}");
     assert_eq!(metrics.get("walpost_state", &[("state", "halted")]), Some(1.0));
     for code in [
-        "authentication", "authorization", "topic_missing", "dead_letter_failed", "bad_row", "fenced",
-        "not_ready", "slot_lost", "slot_missing", "slot_ahead", "publication_changed",
-        "table_changed", "system_changed", "timeline_changed", "kafka_changed", "checkpoint_lost",
-        "checkpoint_ahead", "checkpoint_newer",
+        "authentication",
+        "authorization",
+        "topic_missing",
+        "dead_letter_failed",
+        "bad_row",
+        "fenced",
+        "not_ready",
+        "slot_lost",
+        "slot_missing",
+        "slot_ahead",
+        "publication_changed",
+        "table_changed",
+        "system_changed",
+        "timeline_changed",
+        "kafka_changed",
+        "checkpoint_lost",
+        "checkpoint_ahead",
+        "checkpoint_newer",
     ] {
         assert!(metrics.get("walpost_halted", &[("code", code)]).is_some(), "no series for {code}");
     }
@@ -156,10 +171,9 @@ fn a_slot_that_was_moved_past_the_checkpoint_halts() {
 }
 
 fn drop_slot(relay: &Relay) {
-    relay.database.execute(&format!(
-        "select pg_drop_replication_slot('{}')",
-        relay.database.name()
-    ));
+    relay
+        .database
+        .execute(&format!("select pg_drop_replication_slot('{}')", relay.database.name()));
 }
 
 #[test]
@@ -206,7 +220,9 @@ fn another_database_server_halts() {
          payload jsonb)",
     );
     there.execute("create publication walpost for table outbox with (publish = 'insert')");
-    there.value(&format!("select lsn from pg_create_logical_replication_slot('{name}', 'pgoutput')"));
+    there.value(&format!(
+        "select lsn from pg_create_logical_replication_slot('{name}', 'pgoutput')"
+    ));
     there.execute("insert into outbox values (gen_random_uuid(), 'order', 'k', 'Placed', '{}')");
     relay.walpost = relay.settings.clone().env("DATABASE_URL", url).start();
     relay.check_halted("system_changed");
@@ -257,7 +273,9 @@ fn a_publication_that_is_dropped_halts() {
         relay.check_halted("publication_changed");
         relay.check_quiet(3);
         // Made again it is another one: what was committed in between is not in it.
-        relay.database.execute("create publication walpost for table outbox with (publish = 'insert')");
+        relay
+            .database
+            .execute("create publication walpost for table outbox with (publish = 'insert')");
         relay.stop();
         relay.walpost = relay.settings.start();
         relay.check_halted("publication_changed");

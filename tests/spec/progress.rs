@@ -115,7 +115,9 @@ fn quiet_outbox(server: &Postgres) {
     let mut walpost = settings.env("PGTARGETSESSIONATTRS", "primary").start();
     walpost.wait_until_ready();
 
-    let busy = || database.execute("insert into busy select repeat('x', 1000) from generate_series(1, 50)");
+    let busy = || {
+        database.execute("insert into busy select repeat('x', 1000) from generate_series(1, 50)")
+    };
     busy();
     let end = slot::wal_end(&database);
     assert!(slot::confirmed_flush(&database) < end, "nothing to wait for");

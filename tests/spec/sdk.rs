@@ -53,7 +53,9 @@ impl BinaryDeserializer for Deserializer<'_> {
                 Some("specversion") => visitor,
                 Some(name) if attributes.contains(&name) => visitor.set_attribute(name, value)?,
                 Some(name) => visitor.set_extension(name, value)?,
-                None if name == "content-type" => visitor.set_attribute("datacontenttype", value)?,
+                None if name == "content-type" => {
+                    visitor.set_attribute("datacontenttype", value)?
+                }
                 None => visitor,
             };
         }

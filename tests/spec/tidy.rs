@@ -78,13 +78,13 @@ fn a_room_uses_only_the_rooms_before_it() {
 }
 
 #[test]
-fn only_one_file_is_unsafe() {
+fn only_the_boundary_to_librdkafka_is_unsafe() {
     for (file, text) in sources() {
         let unsafe_code = text.lines().any(|line| {
             let code = line.split("//").next().unwrap();
             code.contains("unsafe {") || code.contains("unsafe impl") || code.contains("unsafe fn")
         });
-        assert!(!unsafe_code || file == "kafka/librdkafka.rs", "src/{file}");
+        assert!(!unsafe_code || file.starts_with("kafka/librdkafka"), "src/{file}");
     }
 }
 

@@ -19,7 +19,9 @@ fn published(database: &Database, kafka: &Kafka, last: &str) -> Vec<String> {
         let records = kafka.records(&topic);
         records.iter().map(|record| record.header("ce_id").unwrap().to_owned()).collect()
     };
-    crate::servers::until(&format!("row {last}"), || ids().iter().any(|id| id == last).then_some(()));
+    crate::servers::until(&format!("row {last}"), || {
+        ids().iter().any(|id| id == last).then_some(())
+    });
     ids()
 }
 
@@ -63,7 +65,8 @@ fn a_row_inserted_and_deleted_in_one_transaction_is_published() {
     walpost.wait_until_ready();
     database.execute(&format!("begin; {}; delete from outbox where id = 1; commit", row(1)));
     // What is published is the row as it was inserted.
-    let change = "update outbox set payload = '{\"n\": \"changed\"}', type = 'Changed' where id = 2";
+    let change =
+        "update outbox set payload = '{\"n\": \"changed\"}', type = 'Changed' where id = 2";
     database.execute(&format!("begin; {}; {change}; delete from outbox; commit", row(2)));
     database.execute(&row(3));
     assert_eq!(published(&database, kafka, "3"), ["1", "2", "3"]);

@@ -24,7 +24,9 @@ impl Kafka {
         }
         let made = wait(self.admin().create_topics([&topic], &AdminOptions::new())).unwrap();
         assert!(made.iter().all(Result::is_ok), "{made:?}");
-        until("the new topic to be known", || self.topics().contains(&name.to_owned()).then_some(()));
+        until("the new topic to be known", || {
+            self.topics().contains(&name.to_owned()).then_some(())
+        });
     }
 
     /// Deletes a topic and waits until the broker has forgotten it.

@@ -95,6 +95,22 @@ impl Kafka {
         script("kafka-tool", &arguments);
     }
 
+    /// Runs a command of Kafka's own scripts, as `kafka-configs.sh --bootstrap-server …`.
+    #[track_caller]
+    pub(crate) fn run(&self, command: &str) {
+        let mut words = command.split_whitespace();
+        let program = words.next().unwrap_or_default();
+        let tool = program.strip_prefix("kafka-").and_then(|rest| rest.strip_suffix(".sh"));
+        let tool = tool.unwrap_or_else(|| panic!("`{command}` is no command of Kafka's"));
+        // None of our words has a blank in it, so quotes only keep a shell from reading them.
+        let arguments: Vec<_> = words.map(|word| word.trim_matches('\'')).collect();
+        assert!(
+            arguments.contains(&self.bootstrap().as_str()),
+            "`{command}` is for another broker"
+        );
+        script("kafka-tool", &[&[tool], arguments.as_slice()].concat());
+    }
+
     /// Every record of `topic` that is there now, partition after partition; none for an unknown topic.
     #[track_caller]
     pub(crate) fn records(&self, topic: &str) -> Vec<Record> {
