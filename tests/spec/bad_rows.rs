@@ -32,8 +32,7 @@ fn a_bad_row_goes_to_the_dead_letters_and_the_row_after_it_still_comes() {
         let (database, kafka) = (Postgres::newest().database("letters"), Kafka::shared());
         let name = database.name();
         database.execute(TABLE);
-        let mut walpost =
-            Settings::new(&database, kafka).env("WALPOST_CE_MODE", mode).start();
+        let mut walpost = Settings::new(&database, kafka).env("WALPOST_CE_MODE", mode).start();
         walpost.wait_until_ready();
         let from = database.value("select clock_timestamp()");
         insert(&database, "('1', 'order', 'k', 'Placed', '{}')");
@@ -75,10 +74,23 @@ fn a_bad_row_goes_to_the_dead_letters_and_the_row_after_it_still_comes() {
             letters[0].headers.iter().map(|(name, _)| name.as_str()).collect();
         headers.sort_unstable();
         let expected = [
-            "ce_dataschema", "ce_id", "ce_source", "ce_specversion", "ce_subject", "ce_time",
-            "ce_type", "content-type", "walpost-connector", "walpost-error-attribute",
-            "walpost-error-message", "walpost-error-reason", "walpost-error-time",
-            "walpost-position", "walpost-row-id", "walpost-table", "walpost-topic",
+            "ce_dataschema",
+            "ce_id",
+            "ce_source",
+            "ce_specversion",
+            "ce_subject",
+            "ce_time",
+            "ce_type",
+            "content-type",
+            "walpost-connector",
+            "walpost-error-attribute",
+            "walpost-error-message",
+            "walpost-error-reason",
+            "walpost-error-time",
+            "walpost-position",
+            "walpost-row-id",
+            "walpost-table",
+            "walpost-topic",
         ];
         assert_eq!(headers, expected);
         assert_eq!(header(&letters[0], "ce_id"), "2");
@@ -137,8 +149,7 @@ fn a_row_that_is_too_large_leaves_a_letter_without_its_payload() {
     let (database, kafka) = (Postgres::oldest().database("too_large"), Kafka::shared());
     let name = database.name();
     database.execute(TABLE);
-    let mut walpost =
-        Settings::new(&database, kafka).env("WALPOST_MAX_EVENT", "10KiB").start();
+    let mut walpost = Settings::new(&database, kafka).env("WALPOST_MAX_EVENT", "10KiB").start();
     walpost.wait_until_ready();
     insert(&database, "('1', 'order', 'k', 'Placed', '{}')");
     insert(&database, "('2', 'order', 'k', 'Placed', '\"' || repeat('x', 20000) || '\"')");

@@ -31,8 +31,6 @@ mod servers;
 #[cfg(test)]
 mod slot;
 #[cfg(test)]
-mod slot_safety;
-#[cfg(test)]
 mod standby;
 #[cfg(test)]
 mod stops;

@@ -5,22 +5,47 @@ use crate::servers::{Kafka, Metrics, Postgres, Settings, free_ports, until};
 
 /// Series that exist from the start, whatever happens: an alert on one that is missing never fires.
 const FROM_THE_START: &[&str] = &[
-    "walpost_state", "walpost_leader", "walpost_build_info", "walpost_lag_seconds",
-    "walpost_lag_bytes", "walpost_caught_up", "walpost_event_latency_seconds_bucket",
-    "walpost_event_latency_seconds_count", "walpost_event_latency_seconds_sum",
-    "walpost_slot_active", "walpost_slot_retained_wal_bytes", "walpost_slot_safe_wal_bytes",
-    "walpost_slot_wal_status", "walpost_slot_confirmed_flush_lag_bytes",
-    "walpost_slot_restart_lag_bytes", "walpost_slot_catalog_xmin_age",
-    "walpost_slot_wal_keep_limit_bytes", "walpost_slot_spill_bytes_total", "walpost_halted",
-    "walpost_handoffs_total", "walpost_config_info", "walpost_clock_skew_seconds",
-    "walpost_confirmed_lsn_bytes", "walpost_transactions_total",
-    "walpost_duplicates_suppressed_total", "walpost_bad_rows_total", "walpost_dead_letters_total",
-    "walpost_in_flight_events", "walpost_in_flight_bytes", "walpost_in_flight_limit_bytes",
-    "walpost_backpressure_seconds_total", "walpost_produce_retries_total",
-    "walpost_producer_generation", "walpost_checkpoint_age_seconds", "walpost_checkpoints_total",
-    "walpost_postgres_connected", "walpost_postgres_reconnects_total",
-    "walpost_source_last_message_timestamp_seconds", "process_resident_memory_bytes",
-    "process_cpu_seconds_total", "process_start_time_seconds",
+    "walpost_state",
+    "walpost_leader",
+    "walpost_build_info",
+    "walpost_lag_seconds",
+    "walpost_lag_bytes",
+    "walpost_caught_up",
+    "walpost_event_latency_seconds_bucket",
+    "walpost_event_latency_seconds_count",
+    "walpost_event_latency_seconds_sum",
+    "walpost_slot_active",
+    "walpost_slot_retained_wal_bytes",
+    "walpost_slot_safe_wal_bytes",
+    "walpost_slot_wal_status",
+    "walpost_slot_confirmed_flush_lag_bytes",
+    "walpost_slot_restart_lag_bytes",
+    "walpost_slot_catalog_xmin_age",
+    "walpost_slot_wal_keep_limit_bytes",
+    "walpost_slot_spill_bytes_total",
+    "walpost_halted",
+    "walpost_handoffs_total",
+    "walpost_config_info",
+    "walpost_clock_skew_seconds",
+    "walpost_confirmed_lsn_bytes",
+    "walpost_transactions_total",
+    "walpost_duplicates_suppressed_total",
+    "walpost_bad_rows_total",
+    "walpost_dead_letters_total",
+    "walpost_in_flight_events",
+    "walpost_in_flight_bytes",
+    "walpost_in_flight_limit_bytes",
+    "walpost_backpressure_seconds_total",
+    "walpost_produce_retries_total",
+    "walpost_producer_generation",
+    "walpost_checkpoint_age_seconds",
+    "walpost_checkpoints_total",
+    "walpost_postgres_connected",
+    "walpost_postgres_reconnects_total",
+    "walpost_source_last_message_timestamp_seconds",
+    "process_resident_memory_bytes",
+    "process_cpu_seconds_total",
+    "process_start_time_seconds",
 ];
 
 #[test]
@@ -38,7 +63,11 @@ fn a_working_relay_says_so_on_every_path() {
 
     for path in ["/livez", "/readyz", "/startupz"] {
         let answer = walpost.get(path);
-        assert_eq!((answer.status, answer.body.starts_with("ok")), (200, true), "{path}: {answer:?}");
+        assert_eq!(
+            (answer.status, answer.body.starts_with("ok")),
+            (200, true),
+            "{path}: {answer:?}"
+        );
     }
     let metrics = until("25 confirmed events", || {
         let metrics = walpost.metrics();
