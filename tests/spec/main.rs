@@ -3,9 +3,13 @@
 #[cfg(test)]
 mod bad_rows;
 #[cfg(test)]
+mod check;
+#[cfg(test)]
 mod configuration;
 #[cfg(test)]
 mod events;
+#[cfg(test)]
+mod halts;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
