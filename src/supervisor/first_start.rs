@@ -15,7 +15,7 @@ use crate::lsn::Lsn;
 use crate::outbox::role::TableName;
 use crate::postgres::catalog::{Catalog, Publication};
 use crate::postgres::replication::ReplicationConnection;
-use crate::proof::Facts;
+use crate::proof::{self, Facts};
 use crate::status::HaltCode;
 
 /// Counting rows only serves a warning.
@@ -33,7 +33,13 @@ pub(super) async fn prepare(config: &Config, catalog: &Catalog) -> Result<Watche
         .map_err(|error| Failure::postgres(&format!("look at slot {}", config.slot), &error))?;
     let publication = publication(config, catalog).await?;
     if let (Some(_), Some(publication)) = (&slot, &publication) {
-        return examine(config, catalog, publication).await;
+        let found = examine(config, catalog, publication).await;
+        let Err(Failure::Halt { message, .. }) = &found else { return found };
+        // On a first start this is something to prepare; later on, something that was changed.
+        return match claim::read(config).await?.checkpoint {
+            Some(checkpoint) => Err(changed_with_checkpoint(&checkpoint, publication, message)),
+            None => found,
+        };
     }
     let stored = claim::read(config).await?;
     if let Some(checkpoint) = stored.checkpoint {
@@ -83,6 +89,18 @@ fn missing_with_checkpoint(config: &Config, slot_missing: bool, resume_lsn: Lsn)
             "rows committed after {resume_lsn} may be missing in Kafka. Create the publication again; then `walpost checkpoint accept` goes on, after printing the range"
         ),
     )
+}
+
+/// The publication does not send what it sent when the checkpoint was written.
+fn changed_with_checkpoint(
+    checkpoint: &Checkpoint,
+    publication: &Publication,
+    message: &str,
+) -> Failure {
+    let hint = "put it right; then `walpost checkpoint accept` goes on, after printing the range";
+    let left = fingerprint(publication, &[]);
+    let code = proof::changed(&checkpoint.fingerprint, &left);
+    Failure::halt(code, message, hint).since(checkpoint.resume_lsn)
 }
 
 async fn publication(config: &Config, catalog: &Catalog) -> Result<Option<Publication>, Failure> {

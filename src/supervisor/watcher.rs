@@ -107,7 +107,7 @@ async fn unchanged(catalog: &Catalog, config: &Config, watched: &Watched) -> Res
         .publication(name)
         .await
         .map_err(|error| Failure::postgres(&format!("look at publication {name}"), &error))?;
-    let hint = "rows committed since then may be missing in Kafka. Put it right; then `walpost checkpoint accept` goes on, after printing the range";
+    let hint = "Put it right; then `walpost checkpoint accept` goes on, after printing the range";
     let Some(publication) = publication else {
         return Err(Failure::halt(
             HaltCode::PublicationChanged,
@@ -119,7 +119,10 @@ async fn unchanged(catalog: &Catalog, config: &Config, watched: &Watched) -> Res
     let fingerprint = match now {
         Ok(now) if now == *watched => return Ok(()),
         Ok(now) => now.fingerprint,
-        Err(Failure::Halt { message, .. }) => message,
+        // Behind what is left of the publication, so that it is known whose change this is.
+        Err(Failure::Halt { message, .. }) => {
+            format!("{}; {message}", first_start::fingerprint(&publication, &[]))
+        }
         Err(again @ Failure::Again { .. }) => return Err(again),
     };
     Err(Failure::halt(
