@@ -1,6 +1,6 @@
 //! `walpost check`: what a start will find at the real database and the real Kafka.
 //!
-//! Facts in, findings out. The files that end in questions ([`database`], [`sample`], [`brokers`])
+//! Facts in, findings out. The files that end in questions (`database`, `sample`, `brokers`)
 //! ask and change nothing; all others are pure: they take what was found and say what it means for
 //! a start, why that matters, and what mends it. The order of the findings is the order in which a
 //! start would meet them.
@@ -16,12 +16,15 @@ mod brokers;
 mod checkpoint;
 mod configuration;
 mod connection;
+mod copies;
 mod creation;
 mod database;
+mod event_topic;
 mod publication;
 mod remedy;
 mod report;
 mod room;
+mod rows;
 mod sample;
 mod server;
 mod slot;

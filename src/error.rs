@@ -5,7 +5,6 @@
 
 use crate::kafka::librdkafka::ClientError;
 use crate::kafka::producer::{Meaning, meaning};
-use crate::lsn::Lsn;
 use crate::postgres::error::{Error as PostgresError, ErrorKind};
 use crate::status::{Halt, HaltCode, Status};
 
@@ -41,19 +40,6 @@ impl Failure {
     /// A failure that needs somebody.
     pub fn halt(code: HaltCode, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::Halt { code, message: message.into(), hint: hint.into() }
-    }
-
-    /// Says of a halt from where on it may have cost rows.
-    #[must_use]
-    pub fn since(self, resume_lsn: Lsn) -> Self {
-        match self {
-            Self::Halt { code, message, hint } => {
-                let hint =
-                    format!("rows committed after {resume_lsn} may be missing in Kafka. {hint}");
-                Self::Halt { code, message, hint }
-            }
-            Self::Again { .. } => self,
-        }
     }
 
     /// The short word for metrics and the page.

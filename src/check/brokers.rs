@@ -93,7 +93,7 @@ pub(super) async fn ask(config: &Config) -> Asked {
         Some((_, first)) => within(inspector.broker_entries(first)).await,
         None => None,
     };
-    let count = brokers.map_or_else(String::new, |(count, _)| format!(", {count} brokers"));
+    let count = brokers.map_or_else(String::new, |(count, _)| format!(", brokers: {count}"));
     let findings = vec![Finding::ok(
         CHECK,
         format!("cluster {id} at {}{count}, {}", config.kafka.bootstrap_servers, security(config)),

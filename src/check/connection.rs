@@ -156,3 +156,40 @@ pub(super) fn replication_right(role: &str) -> Remedy {
     Remedy::sql([format!("ALTER ROLE {} REPLICATION", identifier(role))])
         .then(format!("on Amazon RDS: GRANT rds_replication TO {}", identifier(role)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::publication::tests::config;
+
+    #[test]
+    fn each_refusal_names_what_to_change() {
+        #[track_caller]
+        fn check(kind: ErrorKind, sqlstate: Option<&str>, expected: (Option<HaltCode>, &str)) {
+            let sqlstate = sqlstate.map(str::to_owned);
+            let refusal = Refusal { kind, sqlstate, text: "refused".to_owned() };
+            let found = finding("postgres", &config(&[]), &refusal);
+            let remedy = serde_json::to_string(&found.remedy).expect("json");
+            assert_eq!(found.halt, expected.0, "{remedy}");
+            assert!(remedy.contains(expected.1), "{remedy}");
+        }
+        let authentication = Some(HaltCode::Authentication);
+        check(ErrorKind::Authentication, Some("28P01"), (authentication, "PGPASSWORD_FILE"));
+        check(ErrorKind::Authentication, Some("28000"), (authentication, "pg_hba.conf"));
+        check(ErrorKind::Authentication, None, (authentication, "PGPASSWORD"));
+        check(ErrorKind::Tls, None, (None, "PGSSLROOTCERT="));
+        check(ErrorKind::Io, None, (None, "PGHOST"));
+        check(ErrorKind::Timeout, None, (None, "PGHOST"));
+        check(ErrorKind::Closed, None, (None, "pooler"));
+        check(ErrorKind::Protocol, None, (None, "pooler"));
+        check(ErrorKind::Server, Some("08P01"), (None, "PgBouncer"));
+        check(ErrorKind::Server, Some("53300"), (None, "max_wal_senders"));
+        check(ErrorKind::Server, Some("57P03"), (None, "wait"));
+        check(ErrorKind::Server, Some("XX000"), (None, "log"));
+        check(ErrorKind::NoSuitableHost, None, (None, "PGTARGETSESSIONATTRS=read-write"));
+        let database = (Some(HaltCode::NotReady), "CREATE DATABASE \\\"shop\\\"");
+        check(ErrorKind::Server, Some("3D000"), database);
+        let right = (Some(HaltCode::Authorization), "ALTER ROLE \\\"walpost\\\" REPLICATION");
+        check(ErrorKind::Server, Some("42501"), right);
+    }
+}

@@ -1,17 +1,12 @@
-//! walpost's own topics, and those that the newest rows would go to.
+//! walpost's own topics, and what it may do with all of them.
 
 use super::brokers::{Cluster, TopicFacts, Topics};
 use super::remedy::{allow, create_topic, set_topic};
-use super::{Finding, Remedy};
+use super::{Finding, Remedy, copies, event_topic};
 use crate::config::{Config, OnBadRow};
-use crate::kafka::inspect::{Entries, Known, TopicState};
+use crate::kafka::inspect::{Known, TopicState};
 use crate::kafka::topics::{CHECKPOINT_CONFIG, DEAD_LETTER_CONFIG};
 use crate::status::HaltCode;
-
-/// What Kafka adds to the largest event in a batch of its own: the batch's header (61 bytes), the
-/// record's lengths, and a few bytes a header.
-/// Source: Kafka documentation, "Message Format".
-const RECORD_OVERHEAD: usize = 1024;
 
 /// Findings of all topics that were asked for.
 pub(super) fn findings(config: &Config, cluster: &Cluster, topics: &Topics) -> Vec<Finding> {
@@ -19,7 +14,7 @@ pub(super) fn findings(config: &Config, cluster: &Cluster, topics: &Topics) -> V
     let mut findings = checkpoint(config, &topics.checkpoint);
     findings.extend(letters(config, &topics.letters));
     for topic in &topics.events {
-        findings.extend(events(config, broker, topic));
+        findings.extend(event_topic::findings(config, broker, topic));
     }
     findings.extend(rights(config, &topics.checkpoint, (true, true)));
     if config.on_bad_row == OnBadRow::DeadLetter {
@@ -63,12 +58,13 @@ fn rights(config: &Config, topic: &TopicFacts, needed: (bool, bool)) -> Option<F
     )
 }
 
-fn entry<'a>(topic: &'a TopicFacts, name: &str) -> Option<&'a str> {
+/// An entry of a topic's configuration, where it is visible.
+pub(super) fn entry<'a>(topic: &'a TopicFacts, name: &str) -> Option<&'a str> {
     topic.entries.as_ref()?.get(name).map(String::as_str)
 }
 
 /// A topic that is forbidden or was not answered for.
-fn unseen(
+pub(super) fn unseen(
     check: &'static str,
     config: &Config,
     topic: &TopicFacts,
@@ -130,14 +126,15 @@ fn checkpoint(config: &Config, topic: &TopicFacts) -> Vec<Finding> {
             .halts(HaltCode::NotReady),
         ),
     }
-    findings.extend(copies(config, topic, state));
+    findings.extend(copies::findings(config, topic, state));
     if findings.is_empty() {
         findings.push(Finding::ok(check, seen(topic, state)));
     }
     findings
 }
 
-fn seen(topic: &TopicFacts, state: &TopicState) -> String {
+/// Words for a topic that is as it should be.
+pub(super) fn seen(topic: &TopicFacts, state: &TopicState) -> String {
     let plural = if state.partitions == 1 { "" } else { "s" };
     let entries = match &topic.entries {
         Some(_) => "",
@@ -147,12 +144,8 @@ fn seen(topic: &TopicFacts, state: &TopicState) -> String {
         "topic {}: {} partition{plural}, {} in each{entries}",
         topic.name,
         state.partitions,
-        copies_in_words(state.copies)
+        copies::in_words(state.copies)
     )
-}
-
-fn copies_in_words(copies: usize) -> String {
-    if copies == 1 { "1 copy".to_owned() } else { format!("{copies} copies") }
 }
 
 /// One of walpost's own topics is not there.
@@ -214,218 +207,28 @@ fn letters(config: &Config, topic: &TopicFacts) -> Vec<Finding> {
             set_topic(config, name, "retention.ms", "-1"),
         ));
     }
-    findings.extend(size(config, topic, None));
-    findings.extend(copies(config, topic, state));
+    findings.extend(event_topic::size(config, topic, None));
+    findings.extend(copies::findings(config, topic, state));
     if findings.is_empty() {
         findings.push(Finding::ok(check, seen(topic, state)));
     }
     findings
 }
 
-fn events(config: &Config, broker: Option<&Entries>, topic: &TopicFacts) -> Vec<Finding> {
-    let check = "event_topic";
-    let name = &topic.name;
-    if let Some(unseen) = unseen(check, config, topic, &["Write", "Describe"]) {
-        return vec![unseen];
-    }
-    let mut findings = Vec::new();
-    match &topic.known {
-        Known::There(state) => {
-            findings.extend(compacted(config, topic));
-            findings.extend(size(config, topic, broker));
-            findings.extend(copies(config, topic, state));
-            if findings.is_empty() {
-                findings.push(Finding::ok(check, seen(topic, state)));
-            }
-        }
-        Known::Missing | Known::Forbidden | Known::Unanswered(_) => {
-            findings.push(event_missing(config, broker, topic));
-            findings.extend(size(config, topic, broker));
-        }
-    }
-    if findings.is_empty() {
-        findings.push(Finding::ok(check, format!("topic {name}")));
-    }
-    findings
-}
-
-fn event_missing(config: &Config, broker: Option<&Entries>, topic: &TopicFacts) -> Finding {
-    let check = "event_topic";
-    let name = &topic.name;
-    if let Some(partitions) = config.topic_partitions {
-        return match &topic.refused {
-            None => Finding::ok(
-                check,
-                format!("walpost makes topic {name} with {partitions} partitions, which it may"),
-            ),
-            Some(said) => Finding::problem(
-                check,
-                format!("topic {name} does not exist, and walpost may not make it: {said}"),
-                "rows of it would become dead letters (unknown_topic)",
-                create_topic(config, name, partitions, &[])
-                    .then("or allow walpost's Kafka user Create on the cluster or the topic"),
-            ),
-        };
-    }
-    match broker.and_then(|entries| entries.get("auto.create.topics.enable")).map(String::as_str) {
-        Some("true") => Finding::ok(check, format!("the brokers make topic {name} on first use")),
-        Some(_) => Finding::problem(
-            check,
-            format!(
-                "topic {name} does not exist, and the brokers do not make topics (auto.create.topics.enable=false)"
-            ),
-            "rows of it would become dead letters (unknown_topic)",
-            create_topic(config, name, 6, &[])
-                .or_variable("WALPOST_TOPIC_PARTITIONS", "6")
-                .then("more partitions later move keys to others, so choose enough now"),
-        ),
-        None => Finding::warning(
-            check,
-            format!(
-                "topic {name} does not exist, and whether the brokers make topics is not visible"
-            ),
-            "if they do not, rows of it become dead letters (unknown_topic)",
-            create_topic(config, name, 6, &[]).or_variable("WALPOST_TOPIC_PARTITIONS", "6"),
-        ),
-    }
-}
-
-fn compacted(config: &Config, topic: &TopicFacts) -> Option<Finding> {
-    let policy = entry(topic, "cleanup.policy").filter(|policy| policy.contains("compact"))?;
-    if !topic.route.null_key {
-        return None;
-    }
-    Some(Finding::problem(
-        "event_topic",
-        format!(
-            "topic {} has cleanup.policy={policy}, and rows without a key go there",
-            topic.name
-        ),
-        "a compacted topic refuses records without a key, and such rows become dead letters",
-        set_topic(config, &topic.name, "cleanup.policy", "delete")
-            .then("or give every row an aggregate id"),
-    ))
-}
-
-/// Whether the largest event fits.
-fn size(config: &Config, topic: &TopicFacts, broker: Option<&Entries>) -> Option<Finding> {
-    let largest = config.events.max_event;
-    let needed = largest.saturating_add(RECORD_OVERHEAD);
-    let limit = match entry(topic, "max.message.bytes") {
-        Some(limit) => limit,
-        None => broker?.get("message.max.bytes")?.as_str(),
-    };
-    let limit: usize = limit.parse().ok().filter(|limit| *limit < needed)?;
-    let name = &topic.name;
-    let remedy = if matches!(topic.known, Known::There(_)) {
-        set_topic(config, name, "max.message.bytes", &needed.to_string())
-    } else {
-        let entry = ("max.message.bytes", needed.to_string());
-        let partitions = config.topic_partitions.unwrap_or(6);
-        create_topic(config, name, partitions, &[(entry.0, &entry.1)])
-    };
-    let fitting = limit.saturating_sub(RECORD_OVERHEAD);
-    let finding = Finding::problem(
-        "topic_size",
-        format!(
-            "topic {name} takes messages of at most {limit} bytes, and WALPOST_MAX_EVENT is {largest}"
-        ),
-        "the brokers refuse a larger event, and its row becomes a dead letter (refused_by_broker)",
-        remedy.or_variable("WALPOST_MAX_EVENT", &format!("{fitting}B")),
-    );
-    Some(if topic.name == config.dlq_topic {
-        Finding {
-            why: "a letter keeps its row's payload; one that the brokers refuse stops the stream",
-            ..finding
-        }
-    } else {
-        finding
-    })
-}
-
-/// How many copies there are, and how many confirm a write.
-fn copies(config: &Config, topic: &TopicFacts, state: &TopicState) -> Vec<Finding> {
-    let check = "topic_copies";
-    let name = &topic.name;
-    let least = entry(topic, "min.insync.replicas").and_then(|value| value.parse::<usize>().ok());
-    if state.leaderless {
-        return vec![Finding::problem(
-            check,
-            format!("a partition of topic {name} has no leader"),
-            "it cannot be written to, and walpost would wait",
-            Remedy::note("bring the brokers back that hold it"),
-        )];
-    }
-    if let Some(least) = least.filter(|least| state.in_sync < *least) {
-        return vec![Finding::problem(
-            check,
-            format!(
-                "a partition of topic {name} has {} in step, and min.insync.replicas is {least}",
-                copies_in_words(state.in_sync)
-            ),
-            "the brokers refuse to write it, and walpost would wait",
-            if state.copies < least {
-                set_topic(config, name, "min.insync.replicas", &state.copies.to_string())
-                    .then("or give the topic more copies")
-            } else {
-                Remedy::note("bring the brokers back that hold the other copies")
-            },
-        )];
-    }
-    let mut findings = Vec::new();
-    if state.copies < 2 {
-        findings.push(Finding::warning(
-            check,
-            format!("topic {name} has 1 copy"),
-            "what its broker loses is lost, although Kafka had confirmed it",
-            Remedy::note("give the topic 3 copies with kafka-reassign-partitions.sh; WALPOST_TOPIC_REPLICATION=3 is for topics that walpost makes"),
-        ));
-    } else if least == Some(1) {
-        findings.push(Finding::warning(
-            check,
-            format!("topic {name} has {} and min.insync.replicas=1", copies_in_words(state.copies)),
-            "Kafka confirms a write that one broker has; if that one is lost, the event is lost",
-            set_topic(config, name, "min.insync.replicas", "2"),
-        ));
-    } else if least == Some(state.copies) {
-        findings.push(Finding::warning(
-            check,
-            format!(
-                "topic {name} has {} and min.insync.replicas={}",
-                copies_in_words(state.copies),
-                state.copies
-            ),
-            "a single broker that is down stops all writing",
-            set_topic(
-                config,
-                name,
-                "min.insync.replicas",
-                &state.copies.saturating_sub(1).to_string(),
-            ),
-        ));
-    }
-    if entry(topic, "unclean.leader.election.enable") == Some("true") {
-        findings.push(Finding::warning(
-            check,
-            format!("topic {name} allows unclean leader election"),
-            "a broker that was behind may become leader, and confirmed events are lost in silence",
-            set_topic(config, name, "unclean.leader.election.enable", "false"),
-        ));
-    }
-    findings
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::check::Level;
     use crate::check::publication::tests::config;
     use crate::check::sample::Route;
+    use crate::kafka::inspect::Entries;
 
-    const STATE: TopicState =
+    /// Three copies in step.
+    pub(in crate::check) const STATE: TopicState =
         TopicState { partitions: 1, copies: 3, in_sync: 3, leaderless: false };
 
-    fn topic(entries: &[(&str, &str)]) -> TopicFacts {
+    /// A topic as it should be, with these entries.
+    pub(in crate::check) fn topic(entries: &[(&str, &str)]) -> TopicFacts {
         let mut all = Entries::from([
             ("min.insync.replicas".to_owned(), "2".to_owned()),
             ("max.message.bytes".to_owned(), "1048588".to_owned()),
@@ -441,10 +244,15 @@ mod tests {
         }
     }
 
-    type Judge = fn(&Config, &TopicFacts) -> Vec<Finding>;
+    pub(in crate::check) type Judge = fn(&Config, &TopicFacts) -> Vec<Finding>;
 
     #[track_caller]
-    fn check(judge: Judge, topic: &TopicFacts, expected: (&str, Level), remedy: &str) {
+    pub(in crate::check) fn check(
+        judge: Judge,
+        topic: &TopicFacts,
+        expected: (&str, Level),
+        remedy: &str,
+    ) {
         let found = judge(&config(&[]), topic);
         assert_eq!(found.len(), 1, "{found:#?}");
         assert_eq!((found[0].check, found[0].level), expected, "{found:#?}");
@@ -503,28 +311,6 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_event_fits_into_its_topic() {
-        let of: Judge = |config, topic| events(config, None, topic);
-        check(of, &topic(&[]), ("event_topic", Level::Ok), "");
-        check(of, &topic(&[("max.message.bytes", "1001024")]), ("event_topic", Level::Ok), "");
-        check(
-            of,
-            &topic(&[("max.message.bytes", "1001023")]),
-            ("topic_size", Level::Problem),
-            "--add-config max.message.bytes=1001024",
-        );
-    }
-
-    #[test]
-    fn rows_without_a_key_do_not_go_into_a_compacted_topic() {
-        let of: Judge = |config, topic| events(config, None, topic);
-        let compacted = topic(&[("cleanup.policy", "compact")]);
-        check(of, &compacted, ("event_topic", Level::Ok), "");
-        let without = TopicFacts { route: Route { null_key: true }, ..compacted };
-        check(of, &without, ("event_topic", Level::Problem), "cleanup.policy=delete");
-    }
-
-    #[test]
     fn a_missing_right_has_its_command() {
         #[track_caller]
         fn case(rights_of: Option<(bool, bool)>, needed: (bool, bool), expected: &[&str]) {
@@ -545,43 +331,5 @@ mod tests {
         case(Some((false, true)), (false, true), &[]);
         case(Some((false, false)), (true, true), &["Read", "Write"]);
         case(Some((true, false)), (false, true), &["Write"]);
-    }
-
-    #[test]
-    fn copies_are_counted() {
-        #[track_caller]
-        fn case(state: TopicState, entries: &[(&str, &str)], expected: Option<Level>) {
-            let topic = TopicFacts { known: Known::There(state), ..topic(entries) };
-            let found = copies(&config(&[]), &topic, &state);
-            assert_eq!(found.first().map(|finding| finding.level), expected, "{found:#?}");
-        }
-        case(STATE, &[], None);
-        case(
-            TopicState { copies: 1, in_sync: 1, ..STATE },
-            &[("min.insync.replicas", "1")],
-            Some(Level::Warning),
-        );
-        case(STATE, &[("min.insync.replicas", "1")], Some(Level::Warning));
-        case(STATE, &[("min.insync.replicas", "3")], Some(Level::Warning));
-        case(TopicState { in_sync: 1, ..STATE }, &[], Some(Level::Problem));
-        case(TopicState { leaderless: true, ..STATE }, &[], Some(Level::Problem));
-        case(STATE, &[("unclean.leader.election.enable", "true")], Some(Level::Warning));
-    }
-
-    #[test]
-    fn a_topic_that_nobody_makes_is_a_problem() {
-        #[track_caller]
-        fn case(more: &[(&str, &str)], broker: Option<&str>, expected: Level) {
-            let broker = broker.map(|value| {
-                Entries::from([("auto.create.topics.enable".to_owned(), value.to_owned())])
-            });
-            let missing = TopicFacts { known: Known::Missing, entries: None, ..topic(&[]) };
-            let found = events(&config(more), broker.as_ref(), &missing);
-            assert_eq!(found.first().map(|finding| finding.level), Some(expected), "{found:#?}");
-        }
-        case(&[], Some("true"), Level::Ok);
-        case(&[], Some("false"), Level::Problem);
-        case(&[], None, Level::Warning);
-        case(&[("WALPOST_TOPIC_PARTITIONS", "3")], Some("false"), Level::Ok);
     }
 }

@@ -152,7 +152,13 @@ impl Pipeline {
             }
             Due::Rows(_) | Due::Idle(..) => return Ok(()),
         };
-        let record = self.checkpoint.at(mark);
+        let mut record = self.checkpoint.at(mark);
+        {
+            let facts = self.facts.borrow();
+            if facts.seen_lsn > record.seen_lsn {
+                (record.seen_lsn, record.seen_time) = (facts.seen_lsn, facts.seen_time);
+            }
+        }
         let key = Checkpoint::key(record.shard, record.generation);
         let enqueued = self.rows.producer.enqueue(
             self.checkpoint_topic,

@@ -5,6 +5,8 @@ mod bad_rows;
 #[cfg(test)]
 mod check;
 #[cfg(test)]
+mod checkpoint_command;
+#[cfg(test)]
 mod configuration;
 #[cfg(test)]
 mod events;
@@ -25,7 +27,11 @@ mod pages;
 #[cfg(test)]
 mod partition;
 #[cfg(test)]
+mod peek;
+#[cfg(test)]
 mod progress;
+#[cfg(test)]
+mod schema_changes;
 #[cfg(test)]
 mod sdk;
 #[cfg(test)]
