@@ -29,6 +29,7 @@ use tokio::time::Instant;
 
 use crate::error::Failure;
 use crate::kafka::checkpoint::Checkpoint;
+use crate::kafka::librdkafka::ClientError;
 use crate::kafka::producer::{Producer, Resolution, TopicId};
 use crate::ledger::{Due, Ledger};
 use crate::lsn::{Lsn, Position};
@@ -180,6 +181,8 @@ pub(crate) struct Pipeline {
     unread: bool,
     last_read: usize,
     draining: Option<Instant>,
+    /// The producer is broken, since when; nothing more is enqueued.
+    fatal: Option<(ClientError, Instant)>,
     status_due: Instant,
     checkpointed_at: Instant,
     asked: bool,
@@ -226,6 +229,7 @@ impl Pipeline {
             unread: true,
             last_read: 0,
             draining: None,
+            fatal: None,
             status_due: now,
             checkpointed_at: now,
             asked: false,
@@ -347,6 +351,7 @@ impl Pipeline {
 
     fn may_take(&self) -> bool {
         self.draining.is_none()
+            && self.fatal.is_none()
             && self.question.is_none()
             && self.held.is_none()
             && if self.alone_until.is_some() {
@@ -374,7 +379,12 @@ impl Pipeline {
                 }
             }
             Action::StatusDue => self.send_status().await?,
-            Action::Tick => self.notice_silence()?,
+            Action::Tick => {
+                self.notice_silence()?;
+                if let Some(outcome) = self.fatal_without_cause()? {
+                    return Ok(Some(outcome));
+                }
+            }
             Action::Facts => {
                 if let Some(failure) = self.facts.borrow_and_update().failure.clone() {
                     return Err(failure);

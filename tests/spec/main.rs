@@ -1,6 +1,8 @@
 //! What walpost promises, as tests: each name is a sentence.
 
 #[cfg(test)]
+mod bad_rows;
+#[cfg(test)]
 mod check;
 #[cfg(test)]
 mod checkpoint_command;
@@ -21,6 +23,8 @@ mod oracle;
 #[cfg(test)]
 mod outages;
 #[cfg(test)]
+mod pages;
+#[cfg(test)]
 mod partition;
 #[cfg(test)]
 mod peek;
@@ -31,13 +35,15 @@ mod schema_changes;
 #[cfg(test)]
 mod sdk;
 #[cfg(test)]
+mod secrets;
+#[cfg(test)]
 mod servers;
 #[cfg(test)]
 mod slot;
 #[cfg(test)]
-mod slot_safety;
-#[cfg(test)]
 mod standby;
+#[cfg(test)]
+mod stops;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]
