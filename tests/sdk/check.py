@@ -62,37 +62,28 @@ def quoted(value):
     return "NULL" if value is None else "'" + value.replace("'", "''") + "'"
 
 
-def relay(mode, postgres, bootstrap, sql):
-    """Runs walpost in one mode until all rows are there; its topic."""
-    http, topic = free_port(), f"sdk.{mode}"
+def relay(where, settings, postgres, bootstrap, fill, wanted):
+    """Runs walpost until `wanted` events of its topic are there; `fill` inserts the rows once it streams."""
+    database, topic = where
+    http, log_name = free_port(), f"{ROOM}/{database}.log"
     environment = {
-        "DATABASE_URL": f"postgres://postgres@127.0.0.1:{postgres}/postgres",
+        "DATABASE_URL": f"postgres://postgres@127.0.0.1:{postgres}/{database}",
         "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
-        "WALPOST_SLOT": mode,
-        "WALPOST_PUBLICATION": mode,
-        "WALPOST_TABLE": f"public.in_{mode}",
-        "WALPOST_TOPIC": topic,
-        "WALPOST_CE_MODE": mode,
-        "WALPOST_CE_SOURCE": "https://orders.example.com",
         "WALPOST_HTTP_ADDR": f"127.0.0.1:{http}",
         # kafkajs has no decoder of lz4, walpost's default, unless one is plugged in.
         "KAFKA_PROP_COMPRESSION_TYPE": "gzip",
+        **settings,
     }
-    with open(f"{ROOM}/{mode}.log", "w", encoding="utf-8") as log:
+    with open(log_name, "w", encoding="utf-8") as log:
         walpost = subprocess.Popen([WALPOST, "run"], env=environment, stdout=log, stderr=log)
     try:
-        wait(lambda: 'state="streaming"} 1' in metrics(http), f"walpost streams in {mode} mode", mode)
-        values = ",\n".join(
-            "(" + ", ".join(quoted(v) for v in [ID.format(n), row["subject"], row["payload"], *(row.get(c) for c in COLUMNS)]) + ", 'order.placed')"
-            for n, row in enumerate(ROWS)
-        )
-        sql(f"INSERT INTO in_{mode} (id, aggregate_id, payload, {', '.join(COLUMNS)}, type) VALUES {values}")
-        counted = f'walpost_events_total{{connector="postgres.{mode}",topic="{topic}"}} {len(ROWS)}'
-        wait(lambda: counted in metrics(http), f"{len(ROWS)} events in {mode} mode", mode)
+        wait(lambda: 'state="streaming"} 1' in metrics(http), f"walpost streams {database}", log_name)
+        fill()
+        counted = f'topic="{topic}"}} {wanted}\n'
+        wait(lambda: counted in metrics(http), f"{wanted} events of {database}", log_name)
     finally:
         walpost.terminate()
         walpost.wait(60)
-    return topic
 
 
 def metrics(port):
@@ -103,12 +94,12 @@ def metrics(port):
         return ""
 
 
-def wait(condition, what, mode):
+def wait(condition, what, log_name):
     for _ in range(600):
         if condition():
             return
         time.sleep(0.1)
-    sys.exit(f"waited for: {what}\n" + open(f"{ROOM}/{mode}.log", encoding="utf-8").read())
+    sys.exit(f"waited for: {what}\n" + open(log_name, encoding="utf-8").read())
 
 
 def expected_data(row, language):
@@ -127,10 +118,10 @@ def found_data(line, language):
     return line["json"]
 
 
-def compare(language, mode, lines):
+def compare(language, mode, lines, rows, source):
     mistakes = []
     by_subject = {line.get("attributes", {}).get("subject", line.get("key")): line for line in lines}
-    for number, row in enumerate(ROWS):
+    for number, row in enumerate(rows):
         subject = row["subject"]
         line = by_subject.get(subject)
         where = f"{language}, {mode}, {subject}"
@@ -145,7 +136,7 @@ def compare(language, mode, lines):
             mistakes.append(f"{where}: {line['error']}")
             continue
         attributes = line["attributes"]
-        wanted = {"id": ID.format(number), "source": "https://orders.example.com", "type": "order.placed", "subject": subject, "specversion": "1.0"}
+        wanted = {"id": ID.format(number), "source": source, "type": "order.placed", "subject": subject, "specversion": "1.0"}
         if row["payload"] is not None:
             wanted["datacontenttype"] = "application/json"
         wanted |= {EXTENSIONS[c]: row[c] for c in COLUMNS if row.get(c)}
@@ -169,27 +160,67 @@ def main():
     run(f"{REPOSITORY}/deploy/dev/postgres", "start", "--major", "18", "--port", str(postgres), "--dir", f"{ROOM}/postgres", "--with-parent", str(os.getpid()))
     run(f"{REPOSITORY}/deploy/dev/kafka", "start", "--port", str(kafka), "--dir", f"{ROOM}/kafka", "--with-parent", str(os.getpid()))
 
-    def sql(text):
-        run("psql", "-q", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", str(postgres), "-U", "postgres", "-f", "-", input=text, stdout=subprocess.DEVNULL)
+    def sql(text, database="postgres"):
+        run("psql", "-q", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", str(postgres), "-U", "postgres", "-d", database, "-f", "-", input=text, stdout=subprocess.DEVNULL)
 
-    topics = {}
+    topics = []
     for mode in ("binary", "structured"):
-        columns = ", ".join(f"{c} text" for c in COLUMNS)
-        sql(f"CREATE TABLE in_{mode} (id uuid PRIMARY KEY, aggregate_id text, type text NOT NULL, payload text, {columns})")
-        topics[mode] = relay(mode, postgres, bootstrap, sql)
+        for shape in (debeziums_table, own_table, every_role):
+            database = f"{shape.__name__}_{mode}"
+            sql(f"CREATE DATABASE {database}")
+            topic, settings, rows, source, table, insert = shape(mode)
+            source = source or f"/{database}/public/outbox"
+            sql(table, database)
+            relay((database, topic), {"WALPOST_CE_MODE": mode, **settings}, postgres, bootstrap, lambda: sql(insert, database), len(rows))
+            # The default slot's name is one for the whole server.
+            sql("SELECT pg_drop_replication_slot('walpost')", database)
+            topics.append((database, mode, topic, rows, source))
     mistakes, read = [], 0
     for language in LANGUAGES:
-        for mode, topic in topics.items():
+        for database, mode, topic, rows, source in topics:
             environment = {**os.environ, "NODE_PATH": f"{MODULES}/node_modules"}
-            printed = run(*READERS[language], bootstrap, topic, str(len(ROWS)), stdout=subprocess.PIPE, env=environment).stdout
+            printed = run(*READERS[language], bootstrap, topic, str(len(rows)), stdout=subprocess.PIPE, env=environment).stdout
             lines = [json.loads(line) for line in printed.splitlines()]
-            found = compare(language, mode, lines)
-            print(f"{language}, {mode}: {len(lines)} events read, {len(found)} mistakes")
+            found = compare(language, mode, lines, rows, source)
+            print(f"{language}, {database}: {len(lines)} events read, {len(found)} mistakes")
             mistakes += found
             read += len(lines)
     for mistake in mistakes:
         print(mistake, file=sys.stderr)
-    sys.exit(1 if mistakes or read != len(ROWS) * 2 * len(LANGUAGES) else 0)
+    wanted = sum(len(rows) for _, _, _, rows, _ in topics) * len(LANGUAGES)
+    sys.exit(1 if mistakes or read != wanted else 0)
+
+
+def values(rows, *of_row):
+    return ",\n".join("(" + ", ".join(quoted(v) for v in [ID.format(n), *(get(row) for get in of_row)]) + ")" for n, row in enumerate(rows))
+
+
+def debeziums_table(mode):
+    """Debezium's outbox table, with no setting besides the mode. Its payload is jsonb, which prints itself anew."""
+    rows = [row for row in ROWS if row["subject"] in ("42", "42é", "numbers", "string", "json-null")]
+    kind = f"order_{mode}"
+    inserted = values(rows, lambda _: kind, lambda row: row["subject"], lambda _: "order.placed", lambda row: row["payload"])
+    table = "CREATE TABLE outbox (id uuid PRIMARY KEY, aggregatetype text NOT NULL, aggregateid text NOT NULL, type text NOT NULL, payload jsonb)"
+    return f"outbox.event.{kind}", {}, rows, None, table, f"INSERT INTO outbox VALUES {inserted}"
+
+
+def own_table(mode):
+    """A table of one's own, which needs only the topic."""
+    rows = [row for row in ROWS if row["subject"] in ("42", "42é", "numbers", "deep", "long")]
+    inserted = values(rows, lambda row: row["subject"], lambda _: "order.placed", lambda row: row["payload"], lambda _: "2026-11-21T10:00:00.123456Z")
+    table = "CREATE TABLE outbox (id uuid PRIMARY KEY, aggregate_id text NOT NULL, type text NOT NULL, payload json, created_at timestamptz)"
+    return f"own.{mode}", {"WALPOST_TOPIC": f"own.{mode}"}, rows, None, table, f"INSERT INTO outbox VALUES {inserted}"
+
+
+def every_role(mode):
+    """A text payload, and a column for each extension."""
+    of_row = [lambda row: row["subject"], lambda row: row["payload"], lambda _: "order.placed"]
+    of_row += [lambda row, column=column: row.get(column) for column in COLUMNS]
+    names = ["id", "aggregate_id", "payload", "type", *COLUMNS]
+    table = f"CREATE TABLE outbox (id uuid PRIMARY KEY, {', '.join(name + ' text' for name in names[1:])})"
+    settings = {"WALPOST_TOPIC": f"roles.{mode}", "WALPOST_CE_SOURCE": "https://orders.example.com"}
+    insert = f"INSERT INTO outbox ({', '.join(names)}) VALUES {values(ROWS, *of_row)}"
+    return f"roles.{mode}", settings, ROWS, settings["WALPOST_CE_SOURCE"], table, insert
 
 
 main()
