@@ -321,11 +321,11 @@ async fn make_slot(config: &Config, catalog: &Catalog) -> Result<(), Failure> {
             });
         }
     }
-    say_what_is_not_sent(config, catalog).await;
     Ok(())
 }
 
-/// The rows that were in the tables before the slot are not in the stream.
+/// Rows that were committed before the slot's position are not in the stream. Which of the table's
+/// rows those are, the table does not tell.
 async fn say_what_is_not_sent(config: &Config, catalog: &Catalog) {
     for table in &config.tables {
         match catalog.count_rows(&table.schema, &table.table, COUNT_LIMIT).await {
@@ -333,16 +333,16 @@ async fn say_what_is_not_sent(config: &Config, catalog: &Catalog) {
             Ok(Some(rows)) => tracing::warn!(
                 table = %table,
                 rows,
-                "these rows were in the table before the slot and are not sent"
+                "rows that were committed before the slot's position are not sent; the table holds so many rows in all"
             ),
             Ok(None) => tracing::warn!(
                 table = %table,
-                "rows that were in the table before the slot are not sent; there are too many to count"
+                "rows that were committed before the slot's position are not sent; the table holds too many to count"
             ),
             Err(error) => tracing::warn!(
                 table = %table,
                 error = %crate::error::chain(&error),
-                "rows that were in the table before the slot are not sent; they cannot be counted"
+                "rows that were committed before the slot's position are not sent; the table's rows cannot be counted"
             ),
         }
     }
