@@ -9,7 +9,6 @@ import json
 import pathlib
 import sys
 from datetime import datetime, timezone
-from decimal import Decimal
 
 import differences
 
@@ -28,6 +27,7 @@ def expectation(line, mode):
     """The event that a row has to become, in the form that `observation` gives what was read."""
     data = line["data"]
     event = {name: line[name] for name in FIELDS} | {"error": None, "note": None}
+    event |= {"topic": f"{mode}.{line['topic']}", "offset": line["offset"]}
     event["key"] = None if line["key"] is None else bytes.fromhex(line["key"])
     event["headers"] = line["headers"]
     event["time"] = instant(line["time"])
@@ -42,7 +42,7 @@ def expectation(line, mode):
 
 
 def observation(line):
-    event = {name: line.get(name) for name in (*FIELDS, "error", "note", "headers")}
+    event = {name: line.get(name) for name in (*FIELDS, "error", "note", "headers", "topic", "offset")}
     event["extensions"] = event["extensions"] or {}
     event["time"] = instant(event["time"])
     event["key"] = None if line["key"] is None else base64.b64decode(line["key"])
@@ -52,7 +52,7 @@ def observation(line):
         case {"text": text}:
             event["data"] = ("text", text)
         case {"json": text}:
-            event["data"] = ("value", differences.value(text))
+            event["data"] = differences.handed(differences.value(text))
     return event
 
 
@@ -70,7 +70,15 @@ def apart(expected, seen):
 
 def same(one, other):
     # `True == 1` in Python, but not in an event.
-    return one == other and differences.types(one) == differences.types(other)
+    return one == other and kinds(one) == kinds(other)
+
+
+def kinds(parsed):
+    if isinstance(parsed, dict):
+        return {name: kinds(member) for name, member in parsed.items()}
+    if isinstance(parsed, (list, tuple)):
+        return [kinds(item) for item in parsed]
+    return type(parsed)
 
 
 def shortened(value):
@@ -110,13 +118,13 @@ def check(sdk, rows, lines, used):
 def main(folder, *sdks):
     folder = pathlib.Path(folder)
     rows, counts = {}, {}
-    for line in map(json.loads, (folder / "expected").read_text().splitlines()):
+    for line in map(json.loads, (folder / "expected").read_text().rstrip("\n").split("\n")):
         offset = counts.get(line["topic"], 0)
-        rows[line["topic"], offset] = line
+        rows[line["topic"], offset] = line | {"offset": offset}
         counts[line["topic"]] = offset + 1
     used, wrong = set(), 0
     for sdk in sdks:
-        lines = [json.loads(line) for line in (folder / sdk).read_text().splitlines()]
+        lines = [json.loads(line) for line in (folder / sdk).read_text().rstrip("\n").split("\n")]
         wrong += check(sdk, rows, lines, used)
     page = (pathlib.Path(__file__).parents[2] / "deploy/docs/sdks.md").read_text()
     for difference in differences.DIFFERENCES:

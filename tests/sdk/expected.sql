@@ -15,16 +15,16 @@ select json_build_object(
     'data', encode(convert_to(payload::text, 'UTF8'), 'hex'))
 from outbox order by pg_xact_commit_timestamp(xmin);
 
-\set columns 'n, coalesce(occurred_at, pg_xact_commit_timestamp(xmin)) as time, id, aggregate_id, event_type, content_type, dataschema, source, subject, partition_key, traceparent, tracestate, correlation_id, causation_id, tenant_id, headers, flag, small, whole, large, price, at, raw, note'
+\set columns 'n, coalesce(occurred_at, pg_xact_commit_timestamp(xmin)) as time, id, event_type, content_type, dataschema, source, subject, partition_key, traceparent, tracestate, correlation_id, causation_id, tenant_id, headers, flag, small, whole, large, price, at, raw, note'
 
 select json_build_object(
     'topic', name, 'row', id,
-    'key', encode(convert_to(coalesce(partition_key, aggregate_id), 'UTF8'), 'hex'),
+    'key', encode(coalesce(convert_to(partition_key, 'UTF8'), aggregate), 'hex'),
     'headers', json_strip_nulls(json_build_object(
         'traceparent', traceparent, 'tracestate', tracestate,
         'x-text', headers->>'x-text', 'x-number', headers->>'x-number', 'x-object', headers->>'x-object')),
     'id', id, 'source', coalesce(source, '/shop/public/outbox_' || name), 'type', event_type,
-    'subject', coalesce(subject, aggregate_id),
+    'subject', coalesce(subject, printed),
     'time', pg_temp.rfc3339(time),
     'datacontenttype', case when payload is not null then coalesce(content_type, usual) end,
     'dataschema', dataschema,
@@ -36,7 +36,10 @@ select json_build_object(
         'large', large::text, 'price', price::text, 'at', pg_temp.rfc3339(at), 'raw', encode(raw, 'base64'), 'note', note)),
     'data', encode(payload, 'hex'))
 from (
-    select :columns, 'json' as name, 'application/json' as usual, convert_to(data::text, 'UTF8') as payload from outbox_json
-    union all select :columns, 'text', 'application/json', convert_to(data, 'UTF8') from outbox_text
-    union all select :columns, 'bytes', 'application/octet-stream', data from outbox_bytes
+    select :columns, 'json' as name, convert_to(aggregate_id, 'UTF8') as aggregate, aggregate_id as printed,
+        'application/json' as usual, convert_to(data::text, 'UTF8') as payload from outbox_json
+    union all select :columns, 'text', convert_to(aggregate_id, 'UTF8'), aggregate_id,
+        'application/json', convert_to(data, 'UTF8') from outbox_text
+    union all select :columns, 'bytes', aggregate_id, encode(aggregate_id, 'hex'),
+        'application/octet-stream', data from outbox_bytes
 ) rows order by name, n;

@@ -41,6 +41,8 @@ insert into outbox_json (id, aggregate_type, aggregate_id, event_type, data) val
 insert into outbox_json (id, aggregate_type, aggregate_id, event_type, data, content_type) values ('vendor type', 'json', 'k', 't', '{"cents":1.10}', 'application/vnd.example.order.v1+json');
 insert into outbox_json (id, aggregate_type, aggregate_id, event_type, data, content_type) values ('type with charset', 'json', 'k', 't', '{"cents":1.10}', 'application/json; charset=utf-8');
 
+insert into outbox_json (id, aggregate_type, aggregate_id, event_type, data, content_type) values ('plus json', 'json', 'k', 't', '{"cents":1.10}', 'application/order+json');
+
 -- outbox_text
 insert into outbox_text (id, aggregate_type, aggregate_id, event_type, data) values ('json in text', 'text', 'k', 't', ' {"cents":1.10} ');
 insert into outbox_text (id, aggregate_type, aggregate_id, event_type, data, content_type) values ('plain text', 'text', 'k', 't', E'Grüße,\n"🦀" \\ \t\u0001', 'text/plain');
@@ -49,10 +51,11 @@ insert into outbox_text (id, aggregate_type, aggregate_id, event_type, data, con
 insert into outbox_text (id, aggregate_type, aggregate_id, event_type, data, content_type) values ('xml', 'text', 'k', 't', '<a b="c">ü</a>', 'application/xml');
 insert into outbox_text (id, aggregate_type, aggregate_id, event_type, data, content_type) values ('NULL', 'text', 'k', 't', null, 'text/plain');
 
--- outbox_bytes
+-- outbox_bytes: its key is a bytea, too.
 insert into outbox_bytes (id, aggregate_type, aggregate_id, event_type, data) values ('bytes', 'bytes', 'k', 't', '\x00ff80fe0a');
 insert into outbox_bytes (id, aggregate_type, aggregate_id, event_type, data) values ('bytes like text', 'bytes', 'k', 't', '\x68656c6c6f');
 insert into outbox_bytes (id, aggregate_type, aggregate_id, event_type, data) values ('no bytes', 'bytes', 'k', 't', '\x');
 insert into outbox_bytes (id, aggregate_type, aggregate_id, event_type, data, content_type) values ('avro', 'bytes', 'k', 't', '\x00000000010280', 'application/avro');
 insert into outbox_bytes (id, aggregate_type, aggregate_id, event_type, data, content_type) values ('json in bytes', 'bytes', 'k', 't', '{"cents": 1.10}'::bytea, 'application/json');
 insert into outbox_bytes (id, aggregate_type, aggregate_id, event_type, data) values ('NULL', 'bytes', 'k', 't', null);
+insert into outbox_bytes (id, aggregate_type, aggregate_id, event_type, data) values ('key of bytes', 'bytes', '\xff00', 't', '\x01');

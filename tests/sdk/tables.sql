@@ -40,4 +40,5 @@ create table outbox_json (
 create table outbox_text (like outbox_json including identity);
 alter table outbox_text alter data type text;
 create table outbox_bytes (like outbox_json including identity);
-alter table outbox_bytes alter data type bytea using null;
+-- Its key is made of bytes too.
+alter table outbox_bytes alter data type bytea using null, alter aggregate_id type bytea using null;

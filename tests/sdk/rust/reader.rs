@@ -69,7 +69,9 @@ fn record_of(message: &BorrowedMessage<'_>) -> Map<String, Value> {
     let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
     let plain = headers
         .filter(|header| header.key != "content-type" && !header.key.starts_with("ce_"))
-        .map(|header| (header.key.to_owned(), String::from_utf8_lossy(header.value.unwrap()).into()));
+        .map(|header| {
+            (header.key.to_owned(), String::from_utf8_lossy(header.value.unwrap()).into())
+        });
     let mut line = Map::new();
     line.insert("topic".into(), message.topic().into());
     line.insert("offset".into(), message.offset().into());
