@@ -20,8 +20,8 @@ test: ## all tests, with real Postgres 14 and 18 and a real Kafka (about 10 minu
 	@deploy/dev/install build postgres-14 postgres-18 kafka
 	cargo test --locked
 
-test-tools: ## dependencies, shell scripts, compose file and chart, each checked by its real tool
-	@set -e; for tool in deny shell demo compose helm; do echo "== deploy/test-tools/$$tool"; deploy/test-tools/$$tool; done
+test-tools: ## dependencies, shell scripts, compose file, chart and events, each checked by its real tool
+	@set -e; for tool in deny shell demo compose helm sdk; do echo "== deploy/test-tools/$$tool"; deploy/test-tools/$$tool; done
 
 bench: ## speed against a stated baseline
 	@echo "make bench: the benchmark is not written yet" >&2; exit 1

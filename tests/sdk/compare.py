@@ -126,13 +126,19 @@ def main(folder, *sdks):
     for sdk in sdks:
         lines = [json.loads(line) for line in (folder / sdk).read_text().rstrip("\n").split("\n")]
         wrong += check(sdk, rows, lines, used)
-    page = (pathlib.Path(__file__).parents[2] / "deploy/docs/sdks.md").read_text()
+    here = pathlib.Path(__file__).parent
+    page = (here.parents[1] / "deploy/docs/sdks.md").read_text()
     for difference in differences.DIFFERENCES:
         if difference.sdk in sdks and difference not in used:
             print(f"differences.py: never met: {difference}")
             wrong += 1
         if difference.says not in page:
             print(f"deploy/docs/sdks.md does not say: {difference.says}")
+            wrong += 1
+    for sdk in sdks:
+        (source,) = (here / sdk).glob("consumer/main.go" if sdk == "go" else "[cC]onsumer.*")
+        if source.read_text() not in page:
+            print(f"deploy/docs/sdks.md does not show {source.name} of {sdk} as it is")
             wrong += 1
     if wrong:
         sys.exit(f"{wrong} differences that nobody knows of")
