@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
-use walpost::cli::{Cli, Command, Exit, check, config, healthcheck, help, output, run, status};
+use walpost::cli::{
+    Cli, Command, Exit, check, checkpoint, config, healthcheck, help, output, peek, run, status,
+};
 use walpost::config::env::Environment;
 
 fn main() -> ExitCode {
@@ -23,6 +25,8 @@ fn main() -> ExitCode {
         Command::Run => Ok(run::run(environment)),
         Command::Check(arguments) => check::run(arguments, &environment),
         Command::Config(arguments) => config::run(arguments, &environment),
+        Command::Peek(arguments) => peek::run(arguments, &environment),
+        Command::Checkpoint(command) => checkpoint::run(&command, &environment),
         Command::Healthcheck { url } => healthcheck::run(url.as_deref(), &environment),
         Command::Status(arguments) => status::run(&arguments, &environment),
         Command::Version => {

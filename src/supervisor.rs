@@ -25,6 +25,7 @@ use crate::status::{Heartbeat, Status};
 
 mod backoff;
 mod claim;
+pub(crate) mod decision;
 mod first_start;
 mod prepare;
 mod watcher;

@@ -217,6 +217,8 @@ mod tests {
             xid: 5,
             commit_time: 0,
             prune_floor: Lsn::new(1),
+            seen_lsn: Lsn::INVALID,
+            seen_time: 0,
             unknown: serde_json::Map::new(),
         }
     }

@@ -56,7 +56,7 @@ pub(super) async fn take(
         table::columns(facts).into_iter().map(|column| column.name.as_str()).collect();
     let name = (facts.name.schema.as_str(), facts.name.table.as_str());
     let pages = facts.storage.map_or(0, |storage| storage.pages);
-    match catalog.newest_rows(name, &columns, pages).await {
+    match catalog.sampled_rows(name, &columns, pages).await {
         Ok(Some(rows)) => Ok(encode(config, &mapping, &rows)),
         Ok(None) => Ok(Sample::Slow),
         Err(error) if error.sqlstate() == Some("42501") => Ok(Sample::Forbidden),

@@ -129,7 +129,7 @@ pub const TABLE: &[Definition] = &[
     define("walpost_slot_spill_bytes_total", Counter, &[], Now, "Bytes that decoding large transactions wrote to the server's disk."),
 
     define("walpost_events_total", Counter, &["topic"], Now, "Events that Kafka confirmed; topics past the first 1000 are counted as other."),
-    define("walpost_event_bytes_total", Counter, &["topic"], Now, "Keys, values and headers of the events that Kafka confirmed."),
+    define("walpost_event_bytes_total", Counter, &["topic"], Now, "Keys and values of the events that Kafka confirmed."),
     define("walpost_transactions_total", Counter, &[], Now, "Database transactions whose every event Kafka confirmed."),
     define("walpost_duplicates_suppressed_total", Counter, &[], Now, "Rows that were read again after a restart and left out, as the checkpoint covers them."),
     define("walpost_bad_rows_total", Counter, &["reason"], Now, "Rows that cannot become events."),

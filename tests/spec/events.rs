@@ -28,12 +28,11 @@ fn two_addresses(database: &Database, kafka: &Kafka) -> Settings {
 /// The headers, sorted: names and values, none null.
 #[track_caller]
 fn headers(record: &Record) -> Vec<(&str, &str)> {
-    let text = |value: &'_ Option<Vec<u8>>| -> &'_ str { panic!("{value:?}") };
     let mut headers: Vec<_> = record
         .headers
         .iter()
         .map(|(name, value)| {
-            let bytes = value.as_deref().unwrap_or_else(|| text(value).as_bytes());
+            let Some(bytes) = value else { panic!("a null header: {record:?}") };
             (name.as_str(), std::str::from_utf8(bytes).unwrap())
         })
         .collect();
@@ -103,50 +102,61 @@ fn debeziums_table(server: &Postgres, mode: &str) {
     assert!(used.len() > 3, "twenty keys in {used:?}");
 
     for n in 0..20 {
-        let id = format!("00000000-0000-4000-8000-{n:012}");
-        let record = with_id(&records, &id);
-        let key = format!("Bestellung {n} ü");
-        assert_eq!(record.key_text(), key);
-        let payload =
-            database.value(&format!("select payload::text from outbox where id = '{id}'"));
-        let time = if mode == "binary" {
-            let time = record.header("ce_time").unwrap();
-            let expected = [
-                ("ce_id", id.as_str()),
-                ("ce_source", &format!("/{name}/public/outbox")),
-                ("ce_specversion", "1.0"),
-                ("ce_subject", &key),
-                ("ce_time", time),
-                ("ce_type", "order.placed"),
-                ("content-type", "application/json"),
-            ];
-            assert_eq!(headers(record), expected);
-            assert_eq!(record.value_text(), payload);
-            time.to_owned()
-        } else {
-            let expected = [("content-type", "application/cloudevents+json; charset=UTF-8")];
-            assert_eq!(headers(record), expected);
-            // Spliced in as it stands: a parser would have rounded the large number.
-            assert!(record.value_text().contains(&payload), "{record:?}");
-            let mut envelope = record.value_json();
-            let time = envelope["time"].as_str().unwrap().to_owned();
-            envelope.as_object_mut().unwrap().remove("data").unwrap();
-            let expected = json!({
-                "specversion": "1.0", "id": id, "source": format!("/{name}/public/outbox"),
-                "type": "order.placed", "subject": key, "time": time,
-                "datacontenttype": "application/json",
-            });
-            assert_eq!(envelope, expected);
-            time
-        };
-        check_commit_time(&database, &time, (&from, &to));
-        let event = sdk::event(record);
-        assert_eq!(event.source().as_str(), format!("/{name}/public/outbox"));
-        assert_eq!((event.ty(), event.subject()), ("order.placed", Some(key.as_str())));
-        assert_eq!(event.datacontenttype(), Some("application/json"));
-        assert_eq!(event.time().unwrap().timestamp_micros(), micros(&database, &time));
-        assert_eq!(data_of(&event)["n"], n);
+        check_debezium_record(&database, &records, n, (mode, &from, &to));
     }
+}
+
+/// The record of the row number `n`, whole.
+#[track_caller]
+fn check_debezium_record(
+    database: &Database,
+    records: &[Record],
+    n: u32,
+    (mode, from, to): (&str, &str, &str),
+) {
+    let name = database.name();
+    let id = format!("00000000-0000-4000-8000-{n:012}");
+    let record = with_id(records, &id);
+    let key = format!("Bestellung {n} ü");
+    assert_eq!(record.key_text(), key);
+    let payload = database.value(&format!("select payload::text from outbox where id = '{id}'"));
+    let time = if mode == "binary" {
+        let time = record.header("ce_time").unwrap();
+        let expected = [
+            ("ce_id", id.as_str()),
+            ("ce_source", &format!("/{name}/public/outbox")),
+            ("ce_specversion", "1.0"),
+            ("ce_subject", &key),
+            ("ce_time", time),
+            ("ce_type", "order.placed"),
+            ("content-type", "application/json"),
+        ];
+        assert_eq!(headers(record), expected);
+        assert_eq!(record.value_text(), payload);
+        time.to_owned()
+    } else {
+        let expected = [("content-type", "application/cloudevents+json; charset=UTF-8")];
+        assert_eq!(headers(record), expected);
+        // Spliced in as it stands: a parser would have rounded the large number.
+        assert!(record.value_text().contains(&payload), "{record:?}");
+        let mut envelope = record.value_json();
+        let time = envelope["time"].as_str().unwrap().to_owned();
+        envelope.as_object_mut().unwrap().remove("data").unwrap();
+        let expected = json!({
+            "specversion": "1.0", "id": id, "source": format!("/{name}/public/outbox"),
+            "type": "order.placed", "subject": key, "time": time,
+            "datacontenttype": "application/json",
+        });
+        assert_eq!(envelope, expected);
+        time
+    };
+    check_commit_time(database, &time, (from, to));
+    let event = sdk::event(record);
+    assert_eq!(event.source().as_str(), format!("/{name}/public/outbox"));
+    assert_eq!((event.ty(), event.subject()), ("order.placed", Some(key.as_str())));
+    assert_eq!(event.datacontenttype(), Some("application/json"));
+    assert_eq!(event.time().unwrap().timestamp_micros(), micros(database, &time));
+    assert_eq!(data_of(&event)["n"], n);
 }
 
 /// Microseconds since 1970, by Postgres.
@@ -280,56 +290,7 @@ fn every_role(mode: &str) {
     let records = kafka.wait_for_records(&format!("{name}.own"), 1);
     let [record] = records.as_slice() else { panic!("{records:?}") };
     assert_eq!(record.key_text(), "pk");
-    let plain = [
-        ("list", "[1, 2]"),
-        ("number", "1.50"),
-        ("plain", "text"),
-        ("traceparent", TRACEPARENT),
-        ("tracestate", "a=b"),
-    ];
-    let attributes = [
-        ("causationid", "22222222-2222-4222-8222-222222222222"),
-        ("correlationid", "11111111-1111-4111-8111-111111111111"),
-        ("dataschema", "https://example.com/s/1"),
-        ("id", "e1"),
-        ("large", "9007199254740993"),
-        ("partitionkey", "pk"),
-        ("region", "eu"),
-        ("source", "urn:shop:42"),
-        ("specversion", "1.0"),
-        ("subject", "what it is about"),
-        ("tenantid", "tenant-1"),
-        ("time", "2024-07-01T10:00:00.500000Z"),
-        ("traceparent", TRACEPARENT),
-        ("tracestate", "a=b"),
-        ("type", "com.example.placed.v2"),
-    ];
-    if mode == "binary" {
-        let own = attributes.map(|(name, value)| (format!("ce_{name}"), value));
-        let mut expected: Vec<_> =
-            own.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-        expected.extend([
-            ("ce_small", "7"),
-            ("ce_yes", "true"),
-            ("content-type", "image/x-walpost"),
-        ]);
-        expected.extend(plain);
-        expected.sort_unstable();
-        assert_eq!(headers(record), expected);
-        assert_eq!(record.value.as_deref(), Some(&b"\x00\xffA"[..]));
-    } else {
-        let mut expected = vec![("content-type", "application/cloudevents+json; charset=UTF-8")];
-        expected.extend(plain);
-        expected.sort_unstable();
-        assert_eq!(headers(record), expected);
-        let mut envelope: serde_json::Map<_, _> =
-            attributes.map(|(name, value)| (name.to_owned(), value.into())).into_iter().collect();
-        envelope.insert("small".into(), 7.into());
-        envelope.insert("yes".into(), true.into());
-        envelope.insert("datacontenttype".into(), "image/x-walpost".into());
-        envelope.insert("data_base64".into(), "AP9B".into());
-        assert_eq!(record.value_json(), Value::Object(envelope));
-    }
+    check_every_role(record, mode);
     let event = sdk::event(record);
     assert_eq!(event.extension("tenantid").unwrap().to_string(), "tenant-1");
     assert_eq!(event.datacontenttype(), Some("image/x-walpost"));
@@ -337,6 +298,64 @@ fn every_role(mode: &str) {
     let log = walpost.log();
     assert!(log.contains("headers"), "left-out headers are told: {log}");
     assert!(!log.contains("forged"), "row values reach no log: {log}");
+}
+
+/// The plain headers of that row.
+const PLAIN: [(&str, &str); 5] = [
+    ("list", "[1, 2]"),
+    ("number", "1.50"),
+    ("plain", "text"),
+    ("traceparent", TRACEPARENT),
+    ("tracestate", "a=b"),
+];
+
+/// Its attributes, as texts.
+const ATTRIBUTES: [(&str, &str); 15] = [
+    ("causationid", "22222222-2222-4222-8222-222222222222"),
+    ("correlationid", "11111111-1111-4111-8111-111111111111"),
+    ("dataschema", "https://example.com/s/1"),
+    ("id", "e1"),
+    ("large", "9007199254740993"),
+    ("partitionkey", "pk"),
+    ("region", "eu"),
+    ("source", "urn:shop:42"),
+    ("specversion", "1.0"),
+    ("subject", "what it is about"),
+    ("tenantid", "tenant-1"),
+    ("time", "2024-07-01T10:00:00.500000Z"),
+    ("traceparent", TRACEPARENT),
+    ("tracestate", "a=b"),
+    ("type", "com.example.placed.v2"),
+];
+
+#[track_caller]
+fn check_every_role(record: &Record, mode: &str) {
+    if mode == "binary" {
+        let own = ATTRIBUTES.map(|(name, value)| (format!("ce_{name}"), value));
+        let mut expected: Vec<_> =
+            own.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        expected.extend([
+            ("ce_small", "7"),
+            ("ce_yes", "true"),
+            ("content-type", "image/x-walpost"),
+        ]);
+        expected.extend(PLAIN);
+        expected.sort_unstable();
+        assert_eq!(headers(record), expected);
+        assert_eq!(record.value.as_deref(), Some(&b"\x00\xffA"[..]));
+    } else {
+        let mut expected = vec![("content-type", "application/cloudevents+json; charset=UTF-8")];
+        expected.extend(PLAIN);
+        expected.sort_unstable();
+        assert_eq!(headers(record), expected);
+        let mut envelope: serde_json::Map<_, _> =
+            ATTRIBUTES.map(|(name, value)| (name.to_owned(), value.into())).into_iter().collect();
+        envelope.insert("small".into(), 7.into());
+        envelope.insert("yes".into(), true.into());
+        envelope.insert("datacontenttype".into(), "image/x-walpost".into());
+        envelope.insert("data_base64".into(), "AP9B".into());
+        assert_eq!(record.value_json(), Value::Object(envelope));
+    }
 }
 
 #[test]

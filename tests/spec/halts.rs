@@ -12,8 +12,9 @@ use crate::servers::walpost::Walpost;
 use crate::servers::{Database, Kafka, Postgres, Session, Settings, figure, until, within};
 use crate::slot;
 
-/// How soon a halt must be told.
-const TOLD_WITHIN: Duration = Duration::from_secs(10);
+/// How soon a halt must be told: ten seconds are promised, and normal is one to four. Twice that is
+/// for a machine that runs other tests beside this one; what it took is printed.
+const TOLD_WITHIN: Duration = Duration::from_secs(20);
 
 /// How long nothing must happen.
 const QUIET: Duration = Duration::from_secs(2);
@@ -109,7 +110,8 @@ impl Relay {
             "select count(*) from pg_replication_slots where slot_name = '{}' and active",
             self.database.name()
         );
-        assert_eq!(self.database.value(&holders), "0", "the slot is given free");
+        // Each of its tries takes the slot for a moment: under it nothing can change.
+        until("the slot to be free", || (self.database.value(&holders) == "0").then_some(()));
     }
 }
 
@@ -286,6 +288,7 @@ fn a_publication_that_is_dropped_halts() {
 fn a_publication_that_is_altered_halts() {
     let ways = [
         "alter publication walpost set (publish = 'insert, update')",
+        "alter publication walpost set (publish = 'update')",
         // The rows in between are missing even if it is put right.
         "alter publication walpost set (publish = 'delete');
          insert into outbox (aggregatetype, aggregateid, type, payload)
@@ -375,7 +378,7 @@ fn a_lost_checkpoint_repeats_from_the_slot_and_loses_nothing() {
     let before = slot::confirmed_flush(&relay.database);
     relay.walpost = relay.settings.start();
     relay.walpost.wait_until_ready();
-    let line = relay.walpost.wait_for_line("checkpoint");
+    let line = relay.walpost.wait_for_line("no checkpoint is stored");
     assert!(line.contains("WARN"), "{line}");
     let records = until("all six rows", || {
         let records = kafka.records(&relay.topic());
@@ -409,4 +412,20 @@ fn a_slot_without_a_checkpoint_is_taken_as_it_stands_with_a_warning_that_counts(
     assert_eq!(first, [6, 7]);
     let line = walpost.wait_for_line("not sent");
     assert!(line.contains("WARN"), "{line}");
+}
+
+#[test]
+fn a_checkpoint_topic_that_would_be_deleted_by_time_is_refused() {
+    let (database, kafka) = (Postgres::newest().database("policy"), Kafka::shared());
+    database.create_outbox();
+    let topic = format!("walpost.checkpoint.{}", database.name());
+    kafka.make_topic(&topic, 1, &[("cleanup.policy", "delete")]);
+    let settings = Settings::new(&database, kafka).env("WALPOST_NAME", database.name());
+    let walpost = settings.start();
+    let halt = until("the halt", || {
+        let status = walpost.try_get("/status.json")?.json();
+        (status["halt"]["code"] == "not_ready").then(|| status["halt"].clone())
+    });
+    assert!(halt["hint"].as_str().unwrap().contains("cleanup.policy=compact"), "{halt}");
+    assert_eq!(kafka.records(&topic), []);
 }

@@ -44,7 +44,7 @@ fn a_transaction_of_a_million_rows_takes_at_most_64_mebibytes() {
     let arrived = kafka.for_each_record(&topic, (seen.len(), limit), |record| {
         let (id, key) = id_and_key(record);
         repeats += usize::from(std::mem::replace(&mut seen[id], true));
-        let before = std::mem::replace(&mut last[key], Some(id));
+        let before = last[key].replace(id);
         assert!(before < Some(id), "key-{key}: {id} after {before:?}");
     });
     assert_eq!((arrived, repeats), (seen.len(), 0), "walpost said:\n{}", walpost.log());

@@ -116,7 +116,7 @@ fn quiet_outbox(server: &Postgres) {
     walpost.wait_until_ready();
 
     let busy = || {
-        database.execute("insert into busy select repeat('x', 1000) from generate_series(1, 50)")
+        database.execute("insert into busy select repeat('x', 1000) from generate_series(1, 50)");
     };
     busy();
     let end = slot::wal_end(&database);

@@ -64,9 +64,9 @@ fn a_room_uses_only_the_rooms_before_it() {
             .unwrap()
             .match_indices("crate::")
             .filter_map(|(at, found)| {
-                let rest = &text[at + found.len()..];
+                let rest = text.get(at + found.len()..)?;
                 let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')?;
-                Some(rest[..end].to_owned())
+                Some(rest.get(..end)?.to_owned())
             })
             .collect();
         for used in used {

@@ -112,7 +112,7 @@ impl Catalog {
     ///
     /// The connection or the query fails; 42501 (`insufficient_privilege`) when we may not read
     /// the table.
-    pub async fn newest_rows(
+    pub async fn sampled_rows(
         &self,
         (schema, table): (&str, &str),
         columns: &[&str],

@@ -9,6 +9,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::time::Instant;
 
@@ -77,8 +78,9 @@ impl Kafka {
                     each(&record);
                 }
                 // Not made yet: the relay's first record makes it.
-                Some(Err(KafkaError::MessageConsumption(code)))
-                    if code == rdkafka::types::RDKafkaErrorCode::UnknownTopicOrPartition => {}
+                Some(Err(KafkaError::MessageConsumption(
+                    RDKafkaErrorCode::UnknownTopicOrPartition,
+                ))) => {}
                 Some(Err(error)) => panic!("cannot read {topic}: {error}"),
                 None => {}
             }

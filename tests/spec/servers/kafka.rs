@@ -42,7 +42,30 @@ impl Kafka {
     #[track_caller]
     pub(crate) fn start_with(properties: &[&str]) -> Self {
         // The second port is the controller's.
-        let broker = Self { port: free_ports(2), folder: folder("kafka") };
+        Self::start_on(free_ports(2), properties)
+    }
+
+    /// A broker of one's own, and an address of it at which clients must be `user` with `password`
+    /// (SASL PLAIN without TLS).
+    #[track_caller]
+    pub(crate) fn start_with_sasl(user: &str, password: &str) -> (Self, String) {
+        let port = free_ports(3);
+        let address = format!("127.0.0.1:{}", port + 2);
+        let listeners = format!(
+            "listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{},SASL_PLAINTEXT://{address}",
+            port + 1
+        );
+        let users = format!(
+            "listener.name.sasl_plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security\
+             .plain.PlainLoginModule required user_{user}=\"{password}\";"
+        );
+        let broker = Self::start_on(port, &[&listeners, "sasl.enabled.mechanisms=PLAIN", &users]);
+        (broker, address)
+    }
+
+    #[track_caller]
+    fn start_on(port: u16, properties: &[&str]) -> Self {
+        let broker = Self { port, folder: folder("kafka") };
         let (port, parent) = (broker.port.to_string(), std::process::id().to_string());
         let mut arguments = vec!["start", "--port", &port, "--dir", broker.dir()];
         arguments.extend(["--with-parent", &parent, "--temporary", "--"]);
