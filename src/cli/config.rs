@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn each_value_is_shown_with_its_origin() {
-        let loaded = loaded(&[("KAFKA_PROP_LINGER_MS", "5"), ("WALPOST_TOPIC", "a   (b)")]);
+        let loaded = loaded(&[("KAFKA_PROP_LINGER_MS", "5"), ("WALPOST_CE_TYPE", "a   (b)")]);
         let text = as_text(&entries(&loaded));
         for (name, rest) in [
             ("DATABASE_URL", "***  (env file)"),
@@ -132,7 +132,7 @@ mod tests {
             ("PGPASSWORD", "***  (DATABASE_URL)"),
             ("PGSSLCERT", "(not set)"),
             ("WALPOST_NAME", "shop.walpost  (derived)"),
-            ("WALPOST_TOPIC", "a   (b)  (env file)"),
+            ("WALPOST_CE_TYPE", "a   (b)  (env file)"),
             ("WALPOST_SLOT", "walpost  (default)"),
             ("KAFKA_PROP_LINGER_MS", "5  (env file)"),
         ] {

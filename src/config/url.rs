@@ -250,7 +250,8 @@ mod tests {
         check_refused("postgres://u@db/shop ", "space");
         check_refused("postgres://u:a/b@db/shop", "write / in a password as %2F");
         check_refused("postgres://u:a@b@db/shop", "write @ in a user or password as %40");
-        check_refused("postgres://u:a?b@db/shop", "write ? in a password as %3F");
+        check_refused("postgres://u:a?b@db/shop", "? as %3F");
+        check_refused("postgres://u:5?b@db/shop", "write ? in a password as %3F");
         check_refused("postgres://u:a", "no number from 1 to 65535");
         check_refused("postgres://db:0", "no number from 1 to 65535");
         check_refused("postgres://db:65536", "no number from 1 to 65535");
