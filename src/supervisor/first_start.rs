@@ -71,7 +71,7 @@ pub(super) async fn prepare(config: &Config, catalog: &Catalog) -> Result<Watche
         Unsuitable::Failed(failure) => failure,
         Unsuitable::Unfit(unfit) => unfit.at_first(),
     })?;
-    make_slot(config, catalog).await?;
+    make_slot(config).await?;
     Ok(watched)
 }
 
@@ -302,7 +302,7 @@ pub(crate) fn fingerprint(publication: &Publication, table_oids: &[u32]) -> Stri
     text
 }
 
-async fn make_slot(config: &Config, catalog: &Catalog) -> Result<(), Failure> {
+async fn make_slot(config: &Config) -> Result<(), Failure> {
     let doing = format!("create slot {}", config.slot);
     let mut connection = ReplicationConnection::connect(&config.database)
         .await

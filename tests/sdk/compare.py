@@ -89,8 +89,9 @@ def shortened(value):
 def check(sdk, rows, lines, used):
     """Prints and counts what is not as it should be; adds the differences that were met to `used`."""
     wrong = 0
-    if len(lines) != 2 * len(rows):
-        print(f"{sdk}: {len(lines)} events, expected {2 * len(rows)}")
+    places = {(line["topic"], line["offset"]) for line in lines}
+    if not len(lines) == len(places) == 2 * len(rows):
+        print(f"{sdk}: {len(lines)} events from {len(places)} records, expected {2 * len(rows)}")
         wrong += 1
     for line in lines:
         mode, _, topic = line["topic"].partition(".")

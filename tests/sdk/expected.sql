@@ -15,6 +15,17 @@ select json_build_object(
     'data', encode(convert_to(payload::text, 'UTF8'), 'hex'))
 from outbox order by pg_xact_commit_timestamp(xmin);
 
+select json_build_object(
+    'topic', 'own', 'row', type,
+    'key', encode(convert_to(aggregate_id, 'UTF8'), 'hex'),
+    'headers', '{}'::json,
+    'id', id::text, 'source', '/shop/public/outbox_own', 'type', type, 'subject', aggregate_id,
+    'time', pg_temp.rfc3339(coalesce(created_at at time zone 'UTC', pg_xact_commit_timestamp(xmin))),
+    'datacontenttype', 'application/json', 'dataschema', null,
+    'extensions', '{}'::json,
+    'data', encode(convert_to(payload::text, 'UTF8'), 'hex'))
+from outbox_own order by id;
+
 \set columns 'n, coalesce(occurred_at, pg_xact_commit_timestamp(xmin)) as time, id, event_type, content_type, dataschema, source, subject, partition_key, traceparent, tracestate, correlation_id, causation_id, tenant_id, headers, flag, small, whole, large, price, at, raw, note'
 
 select json_build_object(

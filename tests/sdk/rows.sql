@@ -1,4 +1,4 @@
--- The rows whose events five SDKs read. Each is a transaction of its own, so that the n-th row is the
+-- The rows whose events the SDKs read. Each is a transaction of its own, so that the n-th row is the
 -- n-th record of its topic. Run after walpost follows the tables.
 
 insert into outbox (id, aggregatetype, aggregateid, type, payload) values
@@ -9,6 +9,12 @@ insert into outbox values ('6b1f0a52-5f0e-4d0a-9f38-000000000004', 'plain', '42'
     '{"int": 9007199254740993, "big": 12345678901234567890123, "cents": 1.10, "pi": 3.14159265358979323846264338}');
 insert into outbox values ('6b1f0a52-5f0e-4d0a-9f38-000000000005', 'plain', '42', 'tombstone', null);
 insert into outbox values ('6b1f0a52-5f0e-4d0a-9f38-000000000006', 'plain', '42', 'json null', 'null');
+
+insert into outbox_own (aggregate_id, type, payload, created_at) values ('order-1', 'order.placed', '{"total": "12.30"}', '2026-11-21 10:00:00.123456');
+insert into outbox_own (aggregate_id, type, payload) values ('order-1', 'order.paid', '{}');
+insert into outbox_own (aggregate_id, type, payload, created_at) values ('order-2', 'without a time', '{}', null);
+-- Long enough to be worth compressing.
+insert into outbox_own (aggregate_id, type, payload) values ('order-2', 'compressed', to_json(repeat('walpost ', 1000)));
 
 -- outbox_json: the payload is the text that was inserted.
 insert into outbox_json (id, aggregate_type, aggregate_id, event_type, data) values ('least', 'json', null, 'least', '{"a":1}');

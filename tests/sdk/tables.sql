@@ -7,6 +7,15 @@ create table outbox (
     payload jsonb
 );
 
+-- A table as one writes it oneself: only the topic has to be told.
+create table outbox_own (
+    id bigint generated always as identity,
+    aggregate_id text not null,
+    type text not null,
+    payload json not null,
+    created_at timestamp default now()
+);
+
 -- Every role that walpost knows, and an extension of every type; once for each type of payload.
 create table outbox_json (
     n bigint generated always as identity,

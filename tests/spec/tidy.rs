@@ -39,7 +39,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("secret", &[]),
     ("postgres", &[]),
     ("pgoutput", &["postgres"]),
-    ("outbox", &["pgoutput", "cloudevent"]),
+    ("outbox", &["postgres", "pgoutput", "cloudevent"]),
     ("route", &["outbox", "cloudevent"]),
     ("cloudevent", &["outbox", "pgoutput", "postgres", "route"]),
     ("kafka", &["ledger"]),

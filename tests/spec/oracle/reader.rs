@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::Offset;
 use rdkafka::{ClientConfig, TopicPartitionList};
 use tokio::time::Instant;
 
-use super::super::servers::{Kafka, PATIENCE};
+use super::super::servers::{Kafka, PATIENCE, until};
 
 /// Reads topics from their beginning, each record once.
 pub(super) struct Reader {
@@ -100,20 +101,25 @@ impl Reader {
         }
     }
 
-    /// Where the partitions end.
+    /// Where the partitions end. A broker that was frozen has no leaders for a moment when it comes
+    /// back, so it is asked until it answers.
     #[track_caller]
     pub(super) fn ends(&self) -> Ends {
+        until("the ends of all partitions", || self.try_ends().ok())
+    }
+
+    fn try_ends(&self) -> Result<Ends, KafkaError> {
         let mut ends = BTreeMap::new();
         for name in &self.topics {
-            let metadata = self.consumer.fetch_metadata(Some(name), PATIENCE).unwrap();
+            let metadata = self.consumer.fetch_metadata(Some(name), PATIENCE)?;
             for topic in metadata.topics().iter().filter(|topic| topic.error().is_none()) {
                 for partition in topic.partitions() {
                     let (_, end) =
-                        self.consumer.fetch_watermarks(name, partition.id(), PATIENCE).unwrap();
+                        self.consumer.fetch_watermarks(name, partition.id(), PATIENCE)?;
                     ends.insert((name.clone(), partition.id()), end);
                 }
             }
         }
-        ends
+        Ok(ends)
     }
 }
