@@ -138,13 +138,11 @@ pub struct Loaded {
 }
 
 impl Config {
-    /// Reads and checks everything.
+    /// Reads and checks everything. It may be called again at any time, and then reads the files
+    /// that `NAME_FILE` variables name again.
     ///
     /// # Errors
     /// All mistakes together.
-    ///
-    /// It may be called again at any time, and reads the files that `NAME_FILE` variables name
-    /// again.
     pub fn load(source: &dyn Source) -> Result<Loaded, Invalid> {
         let mut reader = Reader::new(source);
         reader.ignore_service_links();

@@ -146,7 +146,10 @@ impl<'a> Reader<'a> {
                 Ok(number) if (least..=most).contains(&number) => Ok(number),
                 Ok(_) | Err(_) => Err(format!("expected a number from {least} to {most}")),
             },
-            _ => Err("has no bounds in the table".to_owned()),
+            Some(
+                Accepted::Text | Accepted::Words(_) | Accepted::Duration(..) | Accepted::Size(..),
+            )
+            | None => Err("has no bounds in the table".to_owned()),
         })
     }
 
@@ -264,7 +267,9 @@ fn within<T: PartialOrd>(
             }
             Ok(value)
         }
-        _ => Err("has no bounds in the table".to_owned()),
+        Some(Accepted::Text | Accepted::Words(_) | Accepted::Number(..)) | None => {
+            Err("has no bounds in the table".to_owned())
+        }
     }
 }
 
