@@ -126,10 +126,10 @@ fn check_value(property: &str, value: &str) -> Result<(), String> {
             let words = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"].map(|name| (name, ()));
             return word("KAFKA_SASL_MECHANISM", value, &words);
         }
-        "max.in.flight.requests.per.connection" => {
-            if value.parse::<u32>().is_ok_and(|number| number > 5) {
-                return Err("above 5, an idempotent producer loses the order".to_owned());
-            }
+        "max.in.flight.requests.per.connection"
+            if value.parse::<u32>().is_ok_and(|number| number > 5) =>
+        {
+            return Err("above 5, an idempotent producer loses the order".to_owned());
         }
         _ => {}
     }
