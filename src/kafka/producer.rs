@@ -11,6 +11,7 @@ use std::time::Duration;
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::librdkafka::{Client, ClientError, Handle, Happening, Topic};
+use super::prompt::{LINGER, Prompt};
 
 /// How long a topic that was never seen may take to appear, for brokers that create topics when
 /// they are first asked for. Equals librdkafka's `topic.metadata.propagation.max.ms`.
@@ -30,6 +31,8 @@ pub struct TopicId(usize);
 #[derive(Debug)]
 pub struct Producer {
     client: Client,
+    /// None where a linger was configured: then that one holds.
+    prompt: Option<Prompt>,
     topics: Vec<Topic>,
     by_name: HashMap<String, TopicId>,
     /// The topic of the row before, since rows of one topic tend to follow each other.
@@ -77,7 +80,15 @@ impl Producer {
     pub fn new(properties: &[(String, String)]) -> Result<Self, ClientError> {
         let client =
             Client::new(properties.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
-        Ok(Self { client, topics: Vec::new(), by_name: HashMap::new(), last: None })
+        let lingers = properties.iter().any(|(name, value)| name == "linger.ms" && value == LINGER);
+        let prompt =
+            lingers.then(|| Prompt::start(client.handle())).transpose().map_err(|error| {
+                ClientError {
+                    code: RDKafkaErrorCode::CriticalSystemResource,
+                    message: format!("no thread for the producer: {error}"),
+                }
+            })?;
+        Ok(Self { client, prompt, topics: Vec::new(), by_name: HashMap::new(), last: None })
     }
 
     /// What may be asked from any thread.
@@ -156,6 +167,14 @@ impl Producer {
         self.client.produce(topic, key, value, headers, tag)
     }
 
+    /// Lets what is enqueued leave at once, without waiting for a batch to fill. Costs a wake-up of
+    /// two threads, so it is for times of little load. Does nothing where a linger is configured.
+    pub fn hurry(&self) {
+        if let Some(prompt) = &self.prompt {
+            prompt.now();
+        }
+    }
+
     /// Waits until there may be something to take. Cancel safe.
     ///
     /// # Errors
@@ -183,6 +202,7 @@ impl Producer {
         value: Option<&[u8]>,
     ) -> Result<(), ClientError> {
         self.enqueue(topic, Some(key), value, std::iter::empty(), CHECKPOINT_TAG)?;
+        self.hurry();
         loop {
             let mut result = None;
             self.happenings(|happening| match happening {

@@ -19,8 +19,15 @@ const HELD_INTERVAL: Duration = Duration::from_secs(5);
 const ENDING_INTERVAL: Duration = Duration::from_millis(100);
 
 impl Pipeline {
-    /// Takes messages until the buffer has no whole one, or the limit is reached.
-    pub(super) fn take_rows(&mut self) -> Result<(), Failure> {
+    /// Takes messages until the buffer has no whole one, or the limit is reached; says whether rows
+    /// were enqueued.
+    pub(super) fn take_rows(&mut self) -> Result<bool, Failure> {
+        let before = self.rows.ledger.in_flight_rows();
+        self.take_while_possible()?;
+        Ok(self.rows.ledger.in_flight_rows() > before)
+    }
+
+    fn take_while_possible(&mut self) -> Result<(), Failure> {
         self.unread = true;
         while self.may_take() {
             let (message, length) = match self.stream.peek() {
