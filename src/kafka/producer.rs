@@ -244,6 +244,13 @@ fn resolve(handle: &Handle, topic: Topic, patience: Duration) -> Resolution {
     }
 }
 
+/// Whether a broker does not know us: a wrong user, password or mechanism.
+#[must_use]
+pub fn is_authentication(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(code, Code::SaslAuthenticationFailed | Code::Authentication)
+}
+
 /// What an error code means for the relay.
 #[must_use]
 #[expect(

@@ -167,11 +167,9 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         });
         let servers = &config.kafka.bootstrap_servers;
         match last {
-            Some(error) if meaning(error.code) == Meaning::Forbidden => Failure::halt(
-                HaltCode::Authentication,
-                format!("kafka at {servers} refuses walpost: {error}"),
-                "check KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD and KAFKA_SECURITY_PROTOCOL; walpost tries again by itself",
-            ),
+            Some(error) if meaning(error.code) == Meaning::Forbidden => {
+                Failure::kafka_authentication(&error)
+            }
             Some(error) => Failure::Again {
                 code: "kafka_unreachable",
                 message: format!("no answer from kafka at {servers}: {error}"),

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod configuration;
 #[cfg(test)]
+mod connections;
+#[cfg(test)]
 mod kill;
 #[cfg(test)]
 mod oracle;

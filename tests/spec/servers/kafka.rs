@@ -41,12 +41,21 @@ impl Kafka {
     /// A broker of one's own with `properties`, each `name=value` as in `server.properties`.
     #[track_caller]
     pub(crate) fn start_with(properties: &[&str]) -> Self {
+        Self::start_with_listeners(|_| properties.iter().map(|&line| line.to_owned()).collect())
+    }
+
+    /// As [`Kafka::start_with`], with properties that need to know the broker's port: the one of
+    /// its listener `PLAINTEXT`, which the tests read from. The controller listens on the next port.
+    #[track_caller]
+    pub(crate) fn start_with_listeners(properties: impl FnOnce(u16) -> Vec<String>) -> Self {
         // The second port is the controller's.
         let broker = Self { port: free_ports(2), folder: folder("kafka") };
+        let properties = properties(broker.port);
         let (port, parent) = (broker.port.to_string(), std::process::id().to_string());
         let mut arguments = vec!["start", "--port", &port, "--dir", broker.dir()];
         arguments.extend(["--with-parent", &parent, "--temporary", "--"]);
-        arguments.extend(PROPERTIES.iter().chain(properties));
+        arguments.extend(PROPERTIES);
+        arguments.extend(properties.iter().map(String::as_str));
         script("kafka", &arguments);
         broker
     }
@@ -69,6 +78,17 @@ impl Kafka {
             vec!["topics", "--bootstrap-server", &bootstrap, "--create", "--topic", name];
         arguments.extend(["--partitions", &partitions]);
         configs.iter().for_each(|config| arguments.extend(["--config", config]));
+        script("kafka-tool", &arguments);
+    }
+
+    /// Makes a SCRAM-SHA-512 user, or gives it another password.
+    #[track_caller]
+    pub(crate) fn scram_user(&self, name: &str, password: &str) {
+        let (bootstrap, config) =
+            (self.bootstrap(), format!("SCRAM-SHA-512=[iterations=4096,password={password}]"));
+        let mut arguments = vec!["configs", "--bootstrap-server", &bootstrap, "--alter"];
+        arguments.extend(["--entity-type", "users", "--entity-name", name]);
+        arguments.extend(["--add-config", &config]);
         script("kafka-tool", &arguments);
     }
 
