@@ -6,4 +6,5 @@ pub mod client;
 pub mod librdkafka;
 pub mod options;
 pub mod producer;
+mod refusal;
 pub mod topics;

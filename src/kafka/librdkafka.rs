@@ -16,11 +16,13 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr::{self, NonNull};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rdkafka::bindings as rd;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 use tokio::net::unix::pipe;
+
+use super::refusal;
 
 /// A refusal by librdkafka, named.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,6 +155,8 @@ impl Drop for Instance {
 pub struct Client {
     instance: Arc<Instance>,
     woken: pipe::Receiver,
+    /// Why a broker was last not spoken to, as the log had it.
+    refusal: Mutex<Option<String>>,
 }
 
 /// The questions that block and are therefore asked from another thread.
@@ -237,7 +241,8 @@ impl Client {
                 1,
             );
         }
-        Ok(Self { instance: Arc::new(Instance { rk, queue, _wake: wake }), woken })
+        let instance = Arc::new(Instance { rk, queue, _wake: wake });
+        Ok(Self { instance, woken, refusal: Mutex::default() })
     }
 
     /// What may be asked from any thread.
@@ -342,7 +347,11 @@ impl Client {
             match event.kind() {
                 rd::RD_KAFKA_EVENT_DR => event.deliveries(&mut take),
                 rd::RD_KAFKA_EVENT_ERROR => take(self.error(&event)),
-                rd::RD_KAFKA_EVENT_LOG => event.log(),
+                rd::RD_KAFKA_EVENT_LOG => {
+                    if let Some(reason) = event.log() {
+                        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+                    }
+                }
                 _ => {}
             }
         }
@@ -359,6 +368,7 @@ impl Client {
             )
         };
         if !fatal {
+            let message = self.with_reason(code.into(), message);
             return Happening::Notice(ClientError { code: code.into(), message });
         }
         let mut said = [0 as c_char; 512];
@@ -367,6 +377,20 @@ impl Client {
             rd::rd_kafka_fatal_error(self.instance.rk.as_ptr(), said.as_mut_ptr(), said.len())
         };
         Happening::Fatal(ClientError { code: code.into(), message: text(said.as_ptr()) })
+    }
+
+    /// An error's text, led by the reason in words where one is known.
+    fn with_reason(&self, code: RDKafkaErrorCode, message: String) -> String {
+        if let Some(reason) = refusal::of_error(&message) {
+            return format!("{reason}: {message}");
+        }
+        if !matches!(code, RDKafkaErrorCode::SSL | RDKafkaErrorCode::AllBrokersDown) {
+            return message;
+        }
+        match &*self.refusal.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(reason) => format!("{reason}: {message}"),
+            None => message,
+        }
     }
 
     /// Records that are enqueued and not yet reported on.
@@ -505,6 +529,14 @@ impl Conf {
         let events = rd::RD_KAFKA_EVENT_DR | rd::RD_KAFKA_EVENT_ERROR | rd::RD_KAFKA_EVENT_LOG;
         // SAFETY: the configuration is alive.
         unsafe { rd::rd_kafka_conf_set_events(conf.0.as_ptr(), events) };
+        // SAFETY: the configuration is alive; the function is of the type that is asked for and
+        // lives for ever.
+        let result = unsafe {
+            rd::rd_kafka_conf_set_ssl_cert_verify_cb(conf.0.as_ptr(), Some(name_certificate_fault))
+        };
+        if result != rd::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK {
+            return Err(invalid("librdkafka is built without TLS"));
+        }
         Ok(conf)
     }
 
@@ -518,6 +550,46 @@ impl Drop for Conf {
         // SAFETY: owned, destroyed once.
         unsafe { rd::rd_kafka_conf_destroy(self.0.as_ptr()) }
     }
+}
+
+/// Says what OpenSSL has against a broker's certificate; changes nothing of its verdict.
+///
+/// Called for each certificate of the chain (rdkafka.h, `rd_kafka_conf_set_ssl_cert_verify_cb`):
+/// `x509_error` is OpenSSL's verdict, and 1 must be returned for a good certificate only, because
+/// what is returned here is the verdict from then on.
+extern "C" fn name_certificate_fault(
+    _rk: *mut rd::rd_kafka_t,
+    _broker_name: *const c_char,
+    _broker_id: i32,
+    x509_error: *mut c_int,
+    _depth: c_int,
+    _certificate: *const c_char,
+    _certificate_size: usize,
+    said: *mut c_char,
+    said_size: usize,
+    _opaque: *mut c_void,
+) -> c_int {
+    if x509_error.is_null() {
+        return 0;
+    }
+    // SAFETY: not null, and librdkafka's own variable, alive during the call.
+    let verdict = unsafe { *x509_error };
+    if verdict == 0 {
+        return 1;
+    }
+    let fault = refusal::certificate_fault(verdict).as_bytes();
+    if let Some(room) = said_size.checked_sub(1)
+        && !said.is_null()
+    {
+        let length = fault.len().min(room);
+        // SAFETY: `said` is writable for `said_size` bytes, which `length` and the NUL fit into;
+        // the two do not overlap, since `fault` is static.
+        unsafe {
+            ptr::copy_nonoverlapping(fault.as_ptr(), said.cast(), length);
+            *said.add(length) = 0;
+        }
+    }
+    0
 }
 
 /// A header list that is destroyed unless a record has taken it.
@@ -646,7 +718,8 @@ impl Event {
         }
     }
 
-    fn log(&self) {
+    /// Passes a line of librdkafka's on to our log; gives back what it tells of a refusal.
+    fn log(&self) -> Option<String> {
         let mut facility: *const c_char = ptr::null();
         let mut message: *const c_char = ptr::null();
         let mut level: c_int = 7;
@@ -661,10 +734,15 @@ impl Event {
             )
         };
         if code != 0 {
-            return;
+            return None;
         }
         let (facility, message) = (text(facility), text(message));
+        let refusal = refusal::of_log(&facility, &message);
         match level {
+            // Told with the error that follows.
+            _ if facility == refusal::CERTIFICATE => {
+                tracing::debug!(target: "librdkafka", facility, "{message}");
+            }
             // The one warning of this kind is that `enable.gapless.guarantee` is experimental,
             // which is known, and wanted.
             _ if facility == "CONFWARN" => {
@@ -675,5 +753,6 @@ impl Event {
             5 | 6 => tracing::info!(target: "librdkafka", facility, "{message}"),
             _ => tracing::debug!(target: "librdkafka", facility, "{message}"),
         }
+        refusal
     }
 }

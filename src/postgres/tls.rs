@@ -80,12 +80,13 @@ pub(super) fn verification(
                  or sslrootcert=<file>",
             ))
         }
-        (SslMode::VerifyCa | SslMode::Require, Some(RootCertificates::File(_))) => {
-            Ok(Verification::Chain)
-        }
-        (SslMode::Allow | SslMode::Prefer, _) | (SslMode::Require, None) => {
-            Ok(Verification::Nothing)
-        }
+        // Measured with psql 15: also with `allow` and `prefer`, a server whose certificate is of
+        // another authority is not spoken to over TLS, but, where it lets us, in the clear.
+        (
+            SslMode::VerifyCa | SslMode::Require | SslMode::Prefer | SslMode::Allow,
+            Some(RootCertificates::File(_)),
+        ) => Ok(Verification::Chain),
+        (SslMode::Allow | SslMode::Prefer | SslMode::Require, None) => Ok(Verification::Nothing),
     }
 }
 
@@ -178,7 +179,8 @@ mod tests {
         let file = Some(&RootCertificates::File(PathBuf::from("/ca.pem")));
         let system = Some(&RootCertificates::System);
         check(SslMode::Prefer, None, Some(Verification::Nothing));
-        check(SslMode::Prefer, file, Some(Verification::Nothing));
+        check(SslMode::Prefer, file, Some(Verification::Chain));
+        check(SslMode::Allow, file, Some(Verification::Chain));
         check(SslMode::Require, None, Some(Verification::Nothing));
         check(SslMode::Require, file, Some(Verification::Chain));
         check(SslMode::VerifyCa, file, Some(Verification::Chain));

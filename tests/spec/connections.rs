@@ -69,7 +69,7 @@ impl Cell<'_> {
             Expected::Halted(code, reason) => {
                 let line = walpost.wait_for_line(reason);
                 is_refused(&walpost, code, &self.name);
-                format!("halted, {}", message(&line))
+                message(&line)
             }
         };
         let shown = all_it_shows(&walpost);

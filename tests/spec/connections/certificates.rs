@@ -42,6 +42,7 @@ certificate() {
 }
 authority ours
 authority other
+authority unrelated
 here=DNS:localhost,IP:127.0.0.1
 certificate right ours server "$here"
 certificate wrong-authority other server "$here"
@@ -54,7 +55,7 @@ openssl pkcs8 -topk8 -v2 aes-256-cbc -in client.key -passout "pass:$1" -out clie
 chmod 600 ./*.key ./*.both.pem
 "#;
 
-/// Files of two authorities, `ours` and `other`, and of what they signed: `<name>.pem`, `<name>.key`,
+/// Files of three authorities, `ours`, `other` and `unrelated`, and of what the first two signed: `<name>.pem`, `<name>.key`,
 /// and both in `<name>.both.pem`.
 pub(super) struct Certificates {
     folder: TempDir,

@@ -74,7 +74,7 @@ impl Broker {
 
 const STREAMS: Expected<'_> = Expected::Streams;
 const ISSUER: Expected<'_> = Expected::Refused("authority that is not trusted");
-const CLIENT: Expected<'_> = Expected::Refused("client certificate");
+const CLIENT: Expected<'_> = Expected::Refused("the broker does not accept our client certificate");
 
 const fn halted(reason: &str) -> Expected<'_> {
     Expected::Halted("authentication", reason)
@@ -103,15 +103,35 @@ const ENCRYPTION: &[Row] = &[
     ("wrong authority here", "RIGHT", "ssl", &[("KAFKA_SSL_CA_LOCATION", "other.pem")], ISSUER),
     ("wrong authority there", "AUTHORITY", "ssl", &[CA], ISSUER),
     ("no authority is named", "RIGHT", "ssl", &[], ISSUER),
-    ("wrong host", "HOST", "ssl", &[CA], Expected::Refused("for another host")),
-    ("expired", "EXPIRED", "ssl", &[CA], Expected::Refused("has expired")),
-    ("TLS to a plaintext listener", "OPEN", "ssl", &[CA], Expected::Refused("does not speak TLS")),
+    (
+        "wrong authority there, on purpose",
+        "AUTHORITY",
+        "ssl",
+        &[CA, ("KAFKA_PROP_ENABLE_SSL_CERTIFICATE_VERIFICATION", "false")],
+        STREAMS,
+    ),
+    (
+        "wrong host, on purpose",
+        "HOST",
+        "ssl",
+        &[CA, ("KAFKA_PROP_SSL_ENDPOINT_IDENTIFICATION_ALGORITHM", "none")],
+        STREAMS,
+    ),
+    ("wrong host", "HOST", "ssl", &[CA], Expected::Refused("it is for another host")),
+    ("expired", "EXPIRED", "ssl", &[CA], Expected::Refused("it has expired")),
+    (
+        "TLS to a plaintext listener",
+        "OPEN",
+        "ssl",
+        &[CA],
+        Expected::Refused("the broker does not speak TLS on this port"),
+    ),
     (
         "plaintext to a TLS listener",
         "RIGHT",
         "plaintext",
         &[],
-        Expected::Refused("security.protocol"),
+        Expected::Refused("it may expect TLS"),
     ),
 ];
 
@@ -203,7 +223,7 @@ fn kafka_is_reached_with_the_right_credentials_and_names_what_is_wrong_with_othe
             ("KAFKA_BOOTSTRAP_SERVERS", broker.listener(listener)),
             ("KAFKA_SECURITY_PROTOCOL", (*protocol).to_owned()),
             // What the system trusts: something, so that this does not depend on the machine.
-            ("SSL_CERT_FILE", certificates.path("other.pem")),
+            ("SSL_CERT_FILE", certificates.path("unrelated.pem")),
         ];
         environment.extend(more.iter().map(|(variable, value)| {
             let file = variable.ends_with("_LOCATION");

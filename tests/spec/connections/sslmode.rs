@@ -130,7 +130,7 @@ fn check(
         format!("{server_kind}: {mode}{}", if root { "" } else { ", no authority is named" });
     libpq(&name, &environment, expected[column]);
     // What the system trusts: something, so that this does not depend on the machine.
-    environment.push(("SSL_CERT_FILE", certificates.path("other.pem")));
+    environment.push(("SSL_CERT_FILE", certificates.path("unrelated.pem")));
     Cell { name, environment, expected: expected[column] }.check(database, kafka);
 }
 
