@@ -4,11 +4,15 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+pub mod check;
+pub mod checkpoint;
+mod command;
 pub mod config;
 pub mod healthcheck;
 pub mod help;
 mod http_get;
 pub mod output;
+pub mod peek;
 pub mod run;
 pub mod status;
 
@@ -55,8 +59,15 @@ pub struct Cli {
 pub enum Command {
     /// The relay (also with no command).
     Run,
+    /// Preflight against the real database and the real Kafka; changes nothing.
+    Check(check::Arguments),
     /// The effective configuration, with the origin of each value; secrets are hidden.
     Config(config::Arguments),
+    /// The events that the newest rows of the table would become.
+    Peek(peek::Arguments),
+    /// The stored position: shows it, moves it, or ends a halt that needs a decision.
+    #[command(subcommand)]
+    Checkpoint(checkpoint::Command),
     /// Asks a running walpost for its health; for container health checks.
     Healthcheck {
         /// What to ask; `/readyz` of `WALPOST_HTTP_ADDR` when nothing is said.

@@ -8,7 +8,6 @@
 //! headers, its time and the number of connections have a maximum.
 
 mod auth;
-mod base64;
 mod page;
 mod routes;
 #[cfg(test)]

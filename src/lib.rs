@@ -25,6 +25,7 @@
 //! - [`pgoutput`]: bytes → logical message. [`outbox`]: logical message → row, by roles.
 //! - [`route`]: topic and key. [`cloudevent`]: row → event, in binary and structured mode.
 //! - [`kafka`]: the ordered producer, the checkpoint topic, walpost's own topics.
+//! - [`check`]: what a start will find, and what mends it.
 //! - [`config`]: one table of all variables. [`cli`]: one file a command.
 //! - [`status`], [`metrics`], [`http`]: what the process says of itself.
 //! - [`error`]: what went wrong → again, or halt under a code. [`lsn`]: positions.
@@ -40,7 +41,7 @@
 //! 4. An error is tried again, halts with a code, or ends the process with a code: [`error`]
 //!    matches exhaustively.
 //! 5. Secrets live in [`secret::Secret`], which cannot be printed; row values reach no log.
-//! 6. `unsafe` stands in one file, [`kafka::librdkafka`].
+//! 6. `unsafe` stands in one room, [`kafka::librdkafka`].
 //! 7. Every variable stands in one table, [`config::table`]; help, template, schema and README
 //!    follow from it.
 
@@ -71,6 +72,8 @@ pub mod supervisor;
 pub mod error;
 
 pub mod config;
+
+pub mod check;
 
 pub mod status;
 

@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
-use walpost::cli::{Cli, Command, Exit, config, healthcheck, help, output, run, status};
+use walpost::cli::{
+    Cli, Command, Exit, check, checkpoint, config, healthcheck, help, output, peek, run, status,
+};
 use walpost::config::env::Environment;
 
 fn main() -> ExitCode {
@@ -21,7 +23,10 @@ fn main() -> ExitCode {
     };
     let exit = match cli.command.unwrap_or(Command::Run) {
         Command::Run => Ok(run::run(environment)),
+        Command::Check(arguments) => check::run(arguments, &environment),
         Command::Config(arguments) => config::run(arguments, &environment),
+        Command::Peek(arguments) => peek::run(arguments, &environment),
+        Command::Checkpoint(command) => checkpoint::run(&command, &environment),
         Command::Healthcheck { url } => healthcheck::run(url.as_deref(), &environment),
         Command::Status(arguments) => status::run(&arguments, &environment),
         Command::Version => {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use metrics::{Counter, Gauge, Histogram};
+use metrics::{Counter, Histogram};
 
 use crate::status::Status;
 use crate::status::counts::TopicCount;
@@ -27,9 +27,6 @@ use self::registry::{Family, Registry};
 
 /// How many codes of the Kafka client are told apart; it has some 150.
 const CODES_MAX: usize = 200;
-
-/// How many brokers are told apart.
-const BROKERS_MAX: usize = 1_000;
 
 /// Which database is followed, for `walpost_config_info`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,13 +56,10 @@ struct Shared {
     event_latency: Histogram,
     handoffs: Counter,
     checkpoints: Counter,
-    produce_retries: Counter,
     bad_rows: Family<Counter>,
     dead_letters: Family<Counter>,
     produce_errors: Family<Counter>,
     reconnects: Family<Counter>,
-    broker_up: Family<Gauge>,
-    broker_rtt: Family<Gauge>,
 }
 
 impl Metrics {
@@ -82,7 +76,6 @@ impl Metrics {
             event_latency: registry.histogram("walpost_event_latency_seconds"),
             handoffs: registry.counter("walpost_handoffs_total", &[]),
             checkpoints: registry.counter("walpost_checkpoints_total", &[]),
-            produce_retries: registry.counter("walpost_produce_retries_total", &[]),
             bad_rows: reasons(|registry, labels| {
                 registry.counter("walpost_bad_rows_total", labels)
             }),
@@ -96,12 +89,6 @@ impl Metrics {
                 registry.counter("walpost_postgres_reconnects_total", labels)
             })
             .with(&registry, &RECONNECT_REASONS),
-            broker_up: Family::new("broker", BROKERS_MAX, |registry, labels| {
-                registry.gauge("walpost_broker_up", labels)
-            }),
-            broker_rtt: Family::new("broker", BROKERS_MAX, |registry, labels| {
-                registry.gauge("walpost_broker_rtt_seconds", labels)
-            }),
             status: status.clone(),
             registry,
         };
@@ -165,21 +152,9 @@ impl Metrics {
         self.shared.produce_errors.of(&self.shared.registry, code).increment(1);
     }
 
-    /// The Kafka client sent so many more batches again.
-    pub fn produce_retries(&self, more: u64) {
-        self.shared.produce_retries.increment(more);
-    }
-
     /// The connection to Postgres is made anew. `reason` is one of [`RECONNECT_REASONS`].
     pub fn postgres_reconnect(&self, reason: &str) {
         self.shared.reconnects.of(&self.shared.registry, reason).increment(1);
-    }
-
-    /// How a broker is; `broker` is its node id.
-    pub fn broker(&self, broker: &str, up: bool, rtt: Duration) {
-        let Shared { registry, broker_up, broker_rtt, .. } = &*self.shared;
-        broker_up.of(registry, broker).set(f64::from(u8::from(up)));
-        broker_rtt.of(registry, broker).set(rtt.as_secs_f64());
     }
 
     /// Puts what the histogram recorded into its buckets. The HTTP server calls it every second;

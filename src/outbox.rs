@@ -4,6 +4,7 @@ pub mod bad_row;
 pub(crate) mod bytea;
 pub mod column;
 pub mod mapping;
+pub mod present;
 pub mod role;
 pub mod row;
 pub mod template;

@@ -29,13 +29,15 @@ use tokio::time::Instant;
 
 use crate::error::Failure;
 use crate::kafka::checkpoint::Checkpoint;
+use crate::kafka::librdkafka::ClientError;
 use crate::kafka::producer::{Producer, Resolution, TopicId};
 use crate::ledger::{Due, Ledger};
 use crate::lsn::{Lsn, Position};
 use crate::postgres::replication::ReplicationStream;
+use crate::proof;
 use crate::status::counts::TopicCount;
 use crate::status::facts::{InFlight, Positions};
-use crate::status::{Heartbeat, State};
+use crate::status::{HaltCode, Heartbeat, State};
 
 mod confirm;
 mod pace;
@@ -64,6 +66,17 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(600);
 
 /// What the process says of itself is refreshed this often while nothing changes.
 const SAY_INTERVAL: Duration = Duration::from_millis(100);
+
+/// What the poller of the catalog says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CatalogFacts {
+    /// Something changed that ends the generation.
+    pub(crate) failure: Option<Failure>,
+    /// End of the server's log when publication and tables were last seen unchanged.
+    pub(crate) seen_lsn: Lsn,
+    /// The server's clock then, microseconds since 1970.
+    pub(crate) seen_time: i64,
+}
 
 /// What one generation works with.
 #[derive(Debug)]
@@ -155,8 +168,7 @@ pub(crate) struct Pipeline {
     alone_until: Option<Position>,
     settings: Settings,
     heartbeat: Arc<Heartbeat>,
-    /// The poller of the catalog says that something changed.
-    facts: watch::Receiver<Option<Failure>>,
+    facts: watch::Receiver<CatalogFacts>,
     pace: Pace,
     question: Option<Question>,
     /// A row that cannot be dealt with, and when it is offered again.
@@ -169,6 +181,8 @@ pub(crate) struct Pipeline {
     unread: bool,
     last_read: usize,
     draining: Option<Instant>,
+    /// The producer is broken, since when; nothing more is enqueued.
+    fatal: Option<(ClientError, Instant)>,
     status_due: Instant,
     checkpointed_at: Instant,
     asked: bool,
@@ -188,7 +202,7 @@ impl Pipeline {
         generation: Generation,
         settings: Settings,
         (teller, heartbeat): (Teller, Arc<Heartbeat>),
-        facts: watch::Receiver<Option<Failure>>,
+        facts: watch::Receiver<CatalogFacts>,
     ) -> Result<Self, Failure> {
         let mark = generation.checkpoint.mark();
         let rows = Rows::new(
@@ -215,6 +229,7 @@ impl Pipeline {
             unread: true,
             last_read: 0,
             draining: None,
+            fatal: None,
             status_due: now,
             checkpointed_at: now,
             asked: false,
@@ -336,6 +351,7 @@ impl Pipeline {
 
     fn may_take(&self) -> bool {
         self.draining.is_none()
+            && self.fatal.is_none()
             && self.question.is_none()
             && self.held.is_none()
             && if self.alone_until.is_some() {
@@ -363,9 +379,14 @@ impl Pipeline {
                 }
             }
             Action::StatusDue => self.send_status().await?,
-            Action::Tick => self.notice_silence()?,
+            Action::Tick => {
+                self.notice_silence()?;
+                if let Some(outcome) = self.fatal_without_cause()? {
+                    return Ok(Some(outcome));
+                }
+            }
             Action::Facts => {
-                if let Some(failure) = self.facts.borrow_and_update().clone() {
+                if let Some(failure) = self.facts.borrow_and_update().failure.clone() {
                     return Err(failure);
                 }
             }
@@ -376,7 +397,7 @@ impl Pipeline {
                 self.take_rows()?;
             }
             Action::StreamEnded(error) => {
-                return Err(Failure::postgres("read the replication stream", &error));
+                return Err(self.stream_failed(&error));
             }
             Action::Broken(message) => return Err(Failure::again("internal", message)),
         }
@@ -421,5 +442,21 @@ impl Pipeline {
             last_checkpoint: self.stored_at,
         };
         self.rows.teller.progress(&progress);
+    }
+
+    /// The stream ended with an error. Up to Postgres 17 one kind does not go away: decoding looks
+    /// into the catalog as it was when each change was written, and finds no publication in the
+    /// time in which there was none.
+    fn stream_failed(&self, error: &crate::postgres::error::Error) -> Failure {
+        let failure = Failure::postgres("read the replication stream", error);
+        if error.sqlstate() != Some("42704") {
+            return failure;
+        }
+        let stored = self.rows.ledger.checkpointed();
+        let hint = format!(
+            "the log holds changes from a time at which the publication did not exist, and the server cannot decode them; making it again does not help. Rows committed after {} may be missing in Kafka: `walpost checkpoint accept` prints the range, and makes a new slot with --yes",
+            proof::place((stored.resume_lsn, stored.commit_time)),
+        );
+        Failure::halt(HaltCode::PublicationChanged, failure.message(), hint)
     }
 }

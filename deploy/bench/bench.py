@@ -78,20 +78,23 @@ class Servers:
 
     def __init__(self):
         self.folder = Path(tempfile.mkdtemp(prefix="walpost-bench-"))
-        self.folder.chmod(0o755)
+        # Beside it, so that each guard of deploy/dev removes the folder of its own server, however this ends.
+        self.postgres, self.kafka = Path(f"{self.folder}-postgres"), Path(f"{self.folder}-kafka")
         # The broker's controller takes the port after its own.
         self.port, self.kafka_port, self.http_port = free_ports(1), free_ports(2), free_ports(1)
         owner = ["--with-parent", str(os.getpid()), "--temporary"]
         # No waiting for the disk, and no checkpoint in the middle: both would be noise of the machine.
         settings = ["fsync=off", "max_wal_size=20GB", "checkpoint_timeout=1h", "shared_buffers=256MB", "autovacuum=off",
                     "max_replication_slots=50", "logical_decoding_work_mem=256MB", "wal_sender_timeout=60s"]
-        self.script("postgres", "start", "--major", "15", "--port", str(self.port), "--dir", self.folder / "postgres",
+        self.script("postgres", "start", "--major", "15", "--port", str(self.port), "--dir", self.postgres,
                     *owner, *(word for setting in settings for word in ("-c", setting)))
-        self.script("kafka", "start", "--port", str(self.kafka_port), "--dir", self.folder / "kafka", *owner,
+        self.script("kafka", "start", "--port", str(self.kafka_port), "--dir", self.kafka, *owner,
                     "--", "log.message.timestamp.type=LogAppendTime", "auto.create.topics.enable=false")
         self.bootstrap = f"127.0.0.1:{self.kafka_port}"
-        self.postmaster = int((self.folder / "postgres/data/postmaster.pid").read_text().split()[0])
-        self.broker = int((self.folder / "kafka/pid").read_text())
+        self.postmaster = int((self.postgres / "data/postmaster.pid").read_text().split()[0])
+        self.broker = int((self.kafka / "pid").read_text())
+        # A copy: a build that goes on beside the measurement must not change what is measured.
+        self.walpost = shutil.copy(WALPOST, self.folder / "walpost")
         self.admin = AdminClient({"bootstrap.servers": self.bootstrap})
 
     def script(self, name, *arguments):
@@ -108,8 +111,8 @@ class Servers:
         return f"postgres://postgres@127.0.0.1:{self.port}/postgres"
 
     def stop(self):
-        self.script("postgres", "kill", "--dir", self.folder / "postgres")
-        self.script("kafka", "kill", "--dir", self.folder / "kafka")
+        self.script("postgres", "kill", "--dir", self.postgres)
+        self.script("kafka", "kill", "--dir", self.kafka)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def walsender(self):
@@ -221,7 +224,7 @@ def start_walpost(servers, name, log):
         "WALPOST_SLOT": name, "WALPOST_TOPIC": name + ".{aggregate_type}", "WALPOST_DLQ_TOPIC": name + ".dlq",
         "WALPOST_HTTP_ADDR": f"127.0.0.1:{servers.http_port}", "WALPOST_LOG": "info", **MORE,
     }
-    return subprocess.Popen([WALPOST, "run"], env=environment, stdout=log, stderr=log)
+    return subprocess.Popen([servers.walpost, "run"], env=environment, stdout=log, stderr=log)
 
 
 def stop_walpost(process, log):

@@ -52,6 +52,6 @@ pub fn run(arguments: &Arguments, environment: &Environment) -> std::io::Result<
     } else {
         output::line(status.get("verdict").and_then(Value::as_str).unwrap_or("no verdict"))?;
     }
-    let ready = status.get("ready").and_then(Value::as_bool).unwrap_or(false);
+    let ready = status.pointer("/ready/ok").and_then(Value::as_bool).unwrap_or(false);
     Ok(if ready { Exit::Done } else { Exit::Failed })
 }

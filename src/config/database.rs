@@ -228,6 +228,9 @@ fn parse_url(text: &str) -> Result<(Url, Vec<String>), String> {
         .ok_or("expected postgres://user:password@host:port/database (the URL is not shown)")?;
     let (rest, query) = rest.split_once('?').map_or((rest, None), |(rest, q)| (rest, Some(q)));
     let (authority, database) = rest.split_once('/').map_or((rest, ""), |parts| parts);
+    if database.contains('@') {
+        return Err("has a / before its last @; encode / in the password as %2F".to_owned());
+    }
     let (userinfo, hosts) =
         authority.rsplit_once('@').map_or((None, authority), |(u, h)| (Some(u), h));
     let mut url = Url::default();

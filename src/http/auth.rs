@@ -6,7 +6,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::config::HttpAuth;
 
-use super::base64;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 
 /// What the `Authorization` header has to be, as a digest.
 ///
@@ -21,7 +22,7 @@ pub(super) struct Gate {
 impl Gate {
     pub(super) fn new(auth: &HttpAuth) -> Self {
         let pair = format!("{}:{}", auth.username, auth.password.expose());
-        Self { expected: Sha256::digest(base64::encode(pair.as_bytes())).into() }
+        Self { expected: Sha256::digest(STANDARD.encode(pair)).into() }
     }
 
     /// Whether a header lets through.

@@ -8,7 +8,8 @@ use crate::status::Snapshot;
 use crate::status::snapshot::Ago;
 use crate::status::span::{spoken, spoken_bytes};
 
-use super::base64;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--line:#8884;--good:#1a7f37;--bad:#cf222e}\
@@ -28,7 +29,7 @@ footer{margin-top:2rem;font-size:.85rem;opacity:.75}";
 
 /// The policy under which the page may use its own style and nothing else.
 pub(super) fn content_security_policy() -> String {
-    let digest = base64::encode(&Sha256::digest(STYLE));
+    let digest = STANDARD.encode(Sha256::digest(STYLE));
     format!(
         "default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'; \
          frame-ancestors 'none'"

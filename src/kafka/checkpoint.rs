@@ -61,6 +61,15 @@ pub struct Checkpoint {
     pub commit_time: i64,
     /// No row that was committed before this was ever delivered by the stream.
     pub prune_floor: Lsn,
+    /// End of the server's log when the publication and its tables were last seen as the
+    /// fingerprint has them. What committed after this may be missing once they differ, even when
+    /// [`Self::resume_lsn`] is later: the stream does not tell what it leaves out. `0/0` is
+    /// unknown.
+    #[serde(default)]
+    pub seen_lsn: Lsn,
+    /// The server's clock then, microseconds since 1970.
+    #[serde(default)]
+    pub seen_time: i64,
     /// Fields of a later program of the same format, written back as they came.
     #[serde(flatten)]
     pub unknown: serde_json::Map<String, serde_json::Value>,
@@ -151,10 +160,11 @@ impl std::fmt::Display for Unreadable {
 impl std::error::Error for Unreadable {}
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn checkpoint() -> Checkpoint {
+    /// Any checkpoint.
+    pub(crate) fn checkpoint() -> Checkpoint {
         Checkpoint {
             format: FORMAT,
             name: "shop.walpost".to_owned(),
@@ -175,6 +185,8 @@ mod tests {
             xid: 5,
             commit_time: 1_700_000_000_000_000,
             prune_floor: Lsn::new(1),
+            seen_lsn: Lsn::new(95),
+            seen_time: 1_700_000_000_000_000,
             unknown: serde_json::Map::new(),
         }
     }
@@ -193,6 +205,16 @@ mod tests {
         let read = Checkpoint::decode(value.to_string().as_bytes()).expect("readable");
         let again: serde_json::Value = serde_json::from_slice(&read.encode()).expect("json");
         assert_eq!(again["later"], serde_json::json!({"x": 1}));
+    }
+
+    #[test]
+    fn a_record_without_the_place_last_seen_is_read() {
+        let mut value: serde_json::Value =
+            serde_json::from_slice(&checkpoint().encode()).expect("json");
+        let object = value.as_object_mut().expect("an object");
+        assert!(object.remove("seen_lsn").is_some() && object.remove("seen_time").is_some());
+        let read = Checkpoint::decode(value.to_string().as_bytes()).expect("readable");
+        assert_eq!((read.seen_lsn, read.seen_time), (Lsn::INVALID, 0));
     }
 
     #[test]

@@ -29,6 +29,22 @@ pub struct Stored {
     pub generations: BTreeSet<u64>,
     /// Where the topic ended when it was read: every record before was looked at.
     pub watermark: i64,
+    /// When [`Self::checkpoint`] was written, milliseconds since 1970 by Kafka's record.
+    pub written_at: Option<i64>,
+    /// The last record that cannot be read and that no later one puts right. What it says of this
+    /// stream is not known, so nothing may go on from [`Self::checkpoint`].
+    pub unreadable: Option<UnreadableRecord>,
+}
+
+/// A record of the topic that cannot be understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadableRecord {
+    /// Its offset.
+    pub offset: i64,
+    /// Why.
+    pub cause: Unreadable,
+    /// The generation that its key names, if that is a key of this stream's.
+    pub generation: Option<u64>,
 }
 
 /// Why the checkpoint could not be read.
@@ -70,6 +86,27 @@ impl From<KafkaError> for ReadError {
 /// # Errors
 /// See [`ReadError`].
 pub fn read(
+    config: ClientConfig,
+    topic: &str,
+    name: &str,
+    shard: u32,
+    limit: Duration,
+) -> Result<Stored, ReadError> {
+    let stored = survey(config, topic, name, shard, limit)?;
+    match stored.unreadable {
+        Some(UnreadableRecord { offset, cause, .. }) => {
+            Err(ReadError::Unreadable { offset, cause })
+        }
+        None => Ok(stored),
+    }
+}
+
+/// As [`read`], but an unreadable record is part of the answer: for whoever writes a good one
+/// behind it.
+///
+/// # Errors
+/// Kafka does not answer as it should.
+pub fn survey(
     mut config: ClientConfig,
     topic: &str,
     name: &str,
@@ -119,7 +156,13 @@ fn scan(
         match consumer.poll(left.min(Duration::from_millis(100))) {
             None => {}
             Some(Ok(record)) => {
-                take(&mut stored, record.key(), record.payload(), record.offset(), (name, shard))?;
+                let found = Found {
+                    key: record.key(),
+                    value: record.payload(),
+                    offset: record.offset(),
+                    written_at: record.timestamp().to_millis(),
+                };
+                take(&mut stored, &found, (name, shard));
                 if record.offset() + 1 >= to {
                     return Ok(stored);
                 }
@@ -131,33 +174,106 @@ fn scan(
     }
 }
 
-fn take(
-    stored: &mut Stored,
-    key: Option<&[u8]>,
-    value: Option<&[u8]>,
+/// One record of the topic.
+struct Found<'a> {
+    key: Option<&'a [u8]>,
+    value: Option<&'a [u8]>,
     offset: i64,
-    (name, shard): (&str, u32),
-) -> Result<(), ReadError> {
-    let Some(value) = value else {
-        let generation = key
-            .and_then(|key| std::str::from_utf8(key).ok())
-            .and_then(|key| key.strip_prefix(&format!("{shard}/")))
-            .and_then(|generation| generation.parse::<u64>().ok());
+    written_at: Option<i64>,
+}
+
+fn take(stored: &mut Stored, found: &Found<'_>, (name, shard): (&str, u32)) {
+    let generation = found
+        .key
+        .and_then(|key| std::str::from_utf8(key).ok())
+        .and_then(|key| key.strip_prefix(&format!("{shard}/")))
+        .and_then(|generation| generation.parse::<u64>().ok());
+    let Some(value) = found.value else {
         if let Some(generation) = generation {
             stored.generations.remove(&generation);
+            // Whoever removes a record by its key has written a later one before.
+            let removed = |record: &UnreadableRecord| record.generation == Some(generation);
+            if stored.unreadable.as_ref().is_some_and(removed) {
+                stored.unreadable = None;
+            }
         }
-        return Ok(());
+        return;
     };
-    let checkpoint =
-        Checkpoint::decode(value).map_err(|cause| ReadError::Unreadable { offset, cause })?;
-    if checkpoint.name != name || checkpoint.shard != shard {
-        return Ok(());
-    }
+    let checkpoint = match Checkpoint::decode(value) {
+        Ok(checkpoint) if checkpoint.name == name && checkpoint.shard == shard => checkpoint,
+        Ok(_) => return,
+        Err(cause) => {
+            stored.generations.extend(generation);
+            stored.unreadable = Some(UnreadableRecord { offset: found.offset, cause, generation });
+            return;
+        }
+    };
     stored.generations.insert(checkpoint.generation);
+    // A record of a higher generation was written by somebody who knew what to do about an
+    // unreadable one. Where its key names no generation, it was nobody's of this stream, and any
+    // later record of the stream tells where it stands.
+    let behind = |record: &UnreadableRecord| {
+        record.generation.is_none_or(|unreadable| checkpoint.generation > unreadable)
+    };
+    if stored.unreadable.as_ref().is_some_and(behind) {
+        stored.unreadable = None;
+    }
     let newer =
         stored.checkpoint.as_ref().is_none_or(|newest| checkpoint.generation >= newest.generation);
     if newer {
         stored.checkpoint = Some(checkpoint);
+        stored.written_at = found.written_at;
     }
-    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::checkpoint::{FORMAT, tests::checkpoint};
+
+    fn record(generation: u64) -> Vec<u8> {
+        Checkpoint { generation, ..checkpoint() }.encode()
+    }
+
+    /// Takes records of key and value, and compares the generation that counts and whether it may
+    /// be used.
+    #[track_caller]
+    fn check(records: &[(&str, Option<&[u8]>)], expected: Option<u64>, usable: bool) {
+        let mut stored = Stored::default();
+        for (offset, (key, value)) in (0..).zip(records) {
+            let found =
+                Found { key: Some(key.as_bytes()), value: *value, offset, written_at: Some(1) };
+            take(&mut stored, &found, ("shop.walpost", 0));
+        }
+        let generation = stored.checkpoint.as_ref().map(|checkpoint| checkpoint.generation);
+        assert_eq!((generation, stored.unreadable.is_none()), (expected, usable), "{stored:?}");
+    }
+
+    #[test]
+    fn the_last_record_of_the_highest_generation_counts() {
+        check(&[], None, true);
+        check(&[("0/1", Some(&record(1))), ("0/2", Some(&record(2)))], Some(2), true);
+        check(&[("0/2", Some(&record(2))), ("0/1", Some(&record(1)))], Some(2), true);
+    }
+
+    #[test]
+    fn an_unreadable_record_forbids_what_lies_before_it() {
+        check(&[("0/1", Some(&record(1))), ("x", Some(b"garbage"))], Some(1), false);
+        check(&[("x", Some(b"garbage"))], None, false);
+    }
+
+    #[test]
+    fn a_record_behind_an_unreadable_one_puts_it_right() {
+        check(&[("x", Some(b"garbage")), ("0/2", Some(&record(2)))], Some(2), true);
+        let newer = format!("{{\"format\":{}}}", FORMAT + 1);
+        let newer = Some(newer.as_bytes());
+        check(&[("0/5", newer), ("0/6", Some(&record(6)))], Some(6), true);
+        check(&[("0/5", newer), ("0/5", None)], None, true);
+    }
+
+    #[test]
+    fn a_late_record_of_an_older_generation_does_not_hide_a_newer_program() {
+        let newer = format!("{{\"format\":{}}}", FORMAT + 1);
+        check(&[("0/5", Some(newer.as_bytes())), ("0/4", Some(&record(4)))], Some(4), false);
+    }
 }

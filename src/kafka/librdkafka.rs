@@ -1,4 +1,4 @@
-//! The one file that speaks to librdkafka's C API.
+//! The one room that speaks to librdkafka's C API.
 //!
 //! The `rdkafka` crate's producers were measured and not taken for the stream of events: they
 //! call back once per record from a thread of their own, want an owned header list per record,
@@ -23,6 +23,10 @@ use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 use tokio::net::unix::pipe;
 
 use super::refusal;
+
+mod rights;
+
+pub use rights::Rights;
 
 /// A refusal by librdkafka, named.
 #[derive(Clone, Debug, PartialEq, Eq)]

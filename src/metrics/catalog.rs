@@ -129,7 +129,7 @@ pub const TABLE: &[Definition] = &[
     define("walpost_slot_spill_bytes_total", Counter, &[], Now, "Bytes that decoding large transactions wrote to the server's disk."),
 
     define("walpost_events_total", Counter, &["topic"], Now, "Events that Kafka confirmed; topics past the first 1000 are counted as other."),
-    define("walpost_event_bytes_total", Counter, &["topic"], Now, "Keys, values and headers of the events that Kafka confirmed."),
+    define("walpost_event_bytes_total", Counter, &["topic"], Now, "Keys and values of the events that Kafka confirmed."),
     define("walpost_transactions_total", Counter, &[], Now, "Database transactions whose every event Kafka confirmed."),
     define("walpost_duplicates_suppressed_total", Counter, &[], Now, "Rows that were read again after a restart and left out, as the checkpoint covers them."),
     define("walpost_bad_rows_total", Counter, &["reason"], Now, "Rows that cannot become events."),
@@ -141,9 +141,9 @@ pub const TABLE: &[Definition] = &[
     define("walpost_backpressure_seconds_total", Counter, &[], Now, "Time in which reading was stopped until Kafka confirms."),
 
     define("walpost_produce_errors_total", Counter, &["code"], Now, "Errors that the Kafka client reported for records."),
-    define("walpost_produce_retries_total", Counter, &[], Now, "Record batches that the Kafka client sent again."),
-    define("walpost_broker_up", Gauge, &["broker"], Now, "1 while the connection to the broker is up."),
-    define("walpost_broker_rtt_seconds", Gauge, &["broker"], Now, "Mean round trip to the broker over the last interval of statistics."),
+    define("walpost_produce_retries_total", Counter, &[], Later, "Record batches that the Kafka client sent again."),
+    define("walpost_broker_up", Gauge, &["broker"], Later, "1 while the connection to the broker is up."),
+    define("walpost_broker_rtt_seconds", Gauge, &["broker"], Later, "Mean round trip to the broker over the last interval of statistics."),
     define("walpost_producer_generation", Gauge, &[], Now, "Generation of the producer, counted in the checkpoint."),
     define("walpost_partition_events_total", Counter, &["topic", "partition"], Later, "Events that Kafka confirmed, by partition."),
     define("walpost_partition_skew_ratio", Gauge, &["topic"], Later, "Events of the busiest partition over the mean of all."),

@@ -25,7 +25,6 @@ fn worked() -> (Status, Metrics) {
     metrics.topic("outbox.event.order").delivered(3, 300);
     metrics.event_latency(Duration::from_millis(3), 3);
     metrics.produce_error("MSG_TIMED_OUT");
-    metrics.broker("1", true, Duration::from_millis(2));
     (status, metrics)
 }
 

@@ -27,11 +27,15 @@ const IDLE_BYTES: u64 = 64 * 1024 * 1024;
 /// than this. A server that shuts down asks until everything is flushed, and would wait.
 const ASKED_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How long a broken producer may take to report what broke it. It comes in the same millisecond.
+const CAUSE_LIMIT: Duration = Duration::from_secs(1);
+
 impl Pipeline {
     /// Takes Kafka's reports.
     pub(super) fn deliveries(&mut self) -> Result<Option<Outcome>, Failure> {
         let mut failed: Option<(String, ClientError)> = None;
         let mut unknown_to_kafka = None;
+        let mut fatal = None;
         let mut violation = None;
         let mut stored = false;
         let now = now_unix_micros() + self.settings.clock_skew;
@@ -64,9 +68,7 @@ impl Pipeline {
                     failed = Some((topic, error));
                 }
             }
-            Happening::Fatal(error) => {
-                failed.get_or_insert((String::new(), error));
-            }
+            Happening::Fatal(error) => fatal = Some(error),
             Happening::Notice(error) => {
                 teller.kafka_trouble(&error.to_string());
                 if is_authentication(error.code) {
@@ -84,11 +86,28 @@ impl Pipeline {
         if confirmed || stored {
             self.confirmed_at = Some(Instant::now());
         }
+        if let Some(error) = fatal {
+            self.fatal.get_or_insert((error, Instant::now()));
+        }
         match (failed, unknown_to_kafka) {
             (Some((topic, error)), _) => self.delivery_failed(&topic, &error).map(Some),
             // librdkafka would try the same password for ever. The next generation has it read again.
             (None, Some(error)) => Err(Failure::kafka_authentication(&error)),
-            (None, None) => Ok(None),
+            (None, None) => self.fatal_without_cause(),
+        }
+    }
+
+    /// The producer is broken, and no report has told by which record.
+    ///
+    /// With `enable.gapless.guarantee` librdkafka says first that it is broken, then by a delivery
+    /// report which record the broker refused (measured with librdkafka 2.12.1). Only the report
+    /// tells a refused row, which is to be found, from a producer that is to be made anew.
+    pub(super) fn fatal_without_cause(&self) -> Result<Option<Outcome>, Failure> {
+        match &self.fatal {
+            Some((error, since)) if since.elapsed() >= CAUSE_LIMIT => {
+                self.delivery_failed("", error).map(Some)
+            }
+            Some(_) | None => Ok(None),
         }
     }
 
@@ -123,6 +142,9 @@ impl Pipeline {
 
     /// Writes a checkpoint, if one is due.
     pub(super) fn checkpoint(&mut self) -> Result<(), Failure> {
+        if self.fatal.is_some() {
+            return Ok(());
+        }
         let waited = self.checkpointed_at.elapsed();
         let mark = match self.rows.ledger.due() {
             Due::Nothing => return Ok(()),
@@ -136,7 +158,13 @@ impl Pipeline {
             }
             Due::Rows(_) | Due::Idle(..) => return Ok(()),
         };
-        let record = self.checkpoint.at(mark);
+        let mut record = self.checkpoint.at(mark);
+        {
+            let facts = self.facts.borrow();
+            if facts.seen_lsn > record.seen_lsn {
+                (record.seen_lsn, record.seen_time) = (facts.seen_lsn, facts.seen_time);
+            }
+        }
         let key = Checkpoint::key(record.shard, record.generation);
         let enqueued = self.rows.producer.enqueue(
             self.checkpoint_topic,

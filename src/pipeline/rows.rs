@@ -15,10 +15,10 @@ use crate::config::OnBadRow;
 use crate::error::Failure;
 use crate::kafka::librdkafka::ClientError;
 use crate::kafka::producer::{Producer, TOPIC_LIMIT, TopicId};
-use crate::ledger::{Ledger, Violation};
+use crate::ledger::{Due, Ledger, Violation};
 use crate::lsn::Position;
 use crate::outbox::column::TypeNames;
-use crate::outbox::mapping::Mapping;
+use crate::outbox::mapping::{Mapping, MappingError};
 use crate::outbox::role::TableName;
 use crate::outbox::row::RowScratch;
 use crate::pgoutput::{LogicalMessage, Relation, Tuple};
@@ -46,6 +46,8 @@ pub(super) enum Taken {
     QueueFull,
     /// It cannot be dealt with, but the stream is kept: the message is offered again later.
     Held(Failure),
+    /// It ends the generation as soon as what comes before it is stored.
+    Ending(Failure),
 }
 
 /// A relation that the stream has announced.
@@ -53,6 +55,10 @@ pub(super) enum Taken {
 enum Watched {
     /// An outbox table.
     Outbox(Box<Mapping>),
+    /// An outbox table that cannot be read as one under this configuration. It halts at its first
+    /// row that is not sent yet, and not before: what comes first may be rows of before the
+    /// change that were sent, or nothing at all.
+    Unfit(Box<MappingError>),
     /// A table that the publication has and the configuration has not.
     Other,
 }
@@ -179,18 +185,20 @@ impl Rows {
         let outbox = self.settings.table_oids.contains(&relation.oid)
             || self.settings.tables.contains(&name);
         let watched = if outbox {
-            let mapping = Mapping::new(relation, &self.types, &self.settings.events).map_err(|error| {
-                Failure::halt(
-                    HaltCode::TableChanged,
-                    format!("table {name} cannot be read as an outbox: {error}"),
-                    "give the table the column back, or set the variable that the message names; nothing was skipped",
-                )
-            })?;
-            Watched::Outbox(Box::new(mapping))
+            match Mapping::new(relation, &self.types, &self.settings.events) {
+                Ok(mapping) => Watched::Outbox(Box::new(mapping)),
+                Err(error) => Watched::Unfit(Box::new(error)),
+            }
         } else {
             tracing::warn!(table = %name, "the publication sends a table that WALPOST_TABLE does not list; its rows are left out");
             Watched::Other
         };
+        if let (Some(Watched::Outbox(before)), Watched::Outbox(now)) =
+            (self.relations.get(&relation.oid), &watched)
+            && before != now
+        {
+            tracing::info!(table = %name, "the table was altered; rows are read by its new columns from here on");
+        }
         self.relations.insert(relation.oid, watched);
         Ok(())
     }
@@ -204,12 +212,16 @@ impl Rows {
                 format!("a row came for relation {relation_oid} that was not announced"),
             ));
         };
-        let Watched::Outbox(mapping) = watched else { return Ok(Taken::Done) };
-        if covered {
-            ledger.passed_over();
-            teller.duplicate_suppressed();
-            return Ok(Taken::Done);
-        }
+        let mapping = match watched {
+            Watched::Other => return Ok(Taken::Done),
+            Watched::Outbox(_) | Watched::Unfit(_) if covered => {
+                ledger.passed_over();
+                teller.duplicate_suppressed();
+                return Ok(Taken::Done);
+            }
+            Watched::Unfit(error) => return unfit(ledger, error, position),
+            Watched::Outbox(mapping) => mapping,
+        };
         let row = mapping.row(scratch, tuple).map_err(|error| {
             Failure::again("postgres_protocol", format!("row {position} cannot be read: {error}"))
         })?;
@@ -359,6 +371,24 @@ fn refused_by_client(error: &ClientError, topic: &str) -> Result<Taken, Failure>
         return Ok(Taken::QueueFull);
     }
     Err(Failure::kafka(&format!("enqueue a record for topic {topic}"), error))
+}
+
+/// Ends the generation at a row that cannot be read; but first what comes before it is stored, so
+/// that no row of the columns of before is read again under a configuration for those of after.
+fn unfit(ledger: &Ledger, error: &MappingError, position: Position) -> Result<Taken, Failure> {
+    let failure = Failure::halt(
+        HaltCode::TableChanged,
+        format!("row {position}: {error}"),
+        format!(
+            "nothing was skipped. Set the variable that the message names, or alter the table back; rows that were written in between then still halt, and `walpost checkpoint set --commit-lsn {} --yes` skips those of this transaction",
+            position.commit_lsn
+        ),
+    );
+    let stored = ledger.is_settled() || matches!(ledger.due(), Due::Idle(..));
+    if stored && ledger.in_flight_rows() == 0 {
+        return Err(failure);
+    }
+    Ok(Taken::Ending(failure))
 }
 
 fn broken(violation: &Violation) -> Failure {

@@ -15,17 +15,21 @@ use crate::status::State;
 /// A held row (halted, slot kept) is tried again this often.
 const HELD_INTERVAL: Duration = Duration::from_secs(5);
 
+/// A row that ends the generation is asked this often whether all before it is stored.
+const ENDING_INTERVAL: Duration = Duration::from_millis(100);
+
 impl Pipeline {
     /// Takes messages until the buffer has no whole one, or the limit is reached.
     pub(super) fn take_rows(&mut self) -> Result<(), Failure> {
         self.unread = true;
         while self.may_take() {
-            let peeked = self.stream.peek();
-            let peeked =
-                peeked.map_err(|error| Failure::postgres("read the replication stream", &error))?;
-            let Some((message, length)) = peeked else {
-                self.unread = false;
-                return Ok(());
+            let (message, length) = match self.stream.peek() {
+                Ok(Some(peeked)) => peeked,
+                Ok(None) => {
+                    self.unread = false;
+                    return Ok(());
+                }
+                Err(error) => return Err(self.stream_failed(&error)),
             };
             match message {
                 ReplicationMessage::XLogData { wal_end, sent_at, data, .. } => {
@@ -47,7 +51,11 @@ impl Pipeline {
                         }
                         Taken::QueueFull => return Ok(()),
                         Taken::Held(failure) => {
-                            self.hold(failure);
+                            self.hold(failure, HELD_INTERVAL);
+                            return Ok(());
+                        }
+                        Taken::Ending(failure) => {
+                            self.hold(failure, ENDING_INTERVAL);
                             return Ok(());
                         }
                     }
@@ -89,10 +97,10 @@ impl Pipeline {
         }
     }
 
-    fn hold(&mut self, failure: Failure) {
+    fn hold(&mut self, failure: Failure, interval: Duration) {
         self.was_held = true;
         failure.tell(&self.rows.teller.status);
-        self.held = Some((failure, Instant::now() + HELD_INTERVAL));
+        self.held = Some((failure, Instant::now() + interval));
     }
 
     /// A held row is offered again from time to time: its cause may be gone.

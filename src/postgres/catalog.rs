@@ -8,7 +8,9 @@
 //! Every method is cancel safe: a query that is cancelled goes on at the server, and its answer is
 //! thrown away.
 
+mod contents;
 mod handover;
+mod preflight;
 mod publication;
 mod server;
 mod slot;
@@ -23,7 +25,9 @@ use std::time::Duration;
 use tokio_postgres::types::{FromSql, ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, NoTls, SimpleQueryMessage};
 
+pub use self::contents::{Newest, PrintedRow, Readable, SlotMessage};
 use self::handover::Handover;
+pub use self::preflight::{Sent, Storage};
 pub use self::publication::{Membership, Publication, PublishedSchema, PublishedTable};
 pub use self::server::{Role, Server};
 pub use self::slot::{Holder, Slot};

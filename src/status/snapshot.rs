@@ -230,7 +230,7 @@ impl SlotView {
 pub struct Totals {
     /// Events that Kafka confirmed.
     pub events: u64,
-    /// Their keys, values and headers.
+    /// Their keys and values.
     pub bytes: u64,
     /// Transactions whose every event was confirmed.
     pub transactions: u64,
@@ -251,7 +251,7 @@ pub struct TopicTotal {
     pub topic: String,
     /// Events.
     pub events: u64,
-    /// Their keys, values and headers.
+    /// Their keys and values.
     pub bytes: u64,
 }
 

@@ -10,7 +10,7 @@ use super::prepare::Watched;
 use crate::config::Config;
 use crate::error::Failure;
 use crate::kafka::checkpoint::{Checkpoint, FORMAT, Unreadable};
-use crate::kafka::checkpoint_topic::{self, ReadError, Stored};
+use crate::kafka::checkpoint_topic::{self, ReadError, Stored, UnreadableRecord};
 use crate::kafka::client::auxiliary;
 use crate::kafka::producer::{Producer, Resolution, TOPIC_LIMIT, TopicId};
 use crate::kafka::topics::{CHECKPOINT_CONFIG, DEAD_LETTER_CONFIG, Made, Topics, Wanted};
@@ -19,6 +19,9 @@ use crate::status::HaltCode;
 
 /// How long reading the checkpoint may take.
 const READ_LIMIT: Duration = Duration::from_secs(15);
+
+/// The word for a checkpoint topic that does not exist.
+pub(super) const NO_TOPIC: &str = "checkpoint_topic_missing";
 
 /// Makes walpost's own topics where that is allowed, and checks the checkpoint topic's cleanup.
 pub(super) async fn ensure_topic(config: &Config, topics: &Topics) -> Result<(), Failure> {
@@ -62,33 +65,58 @@ pub(super) async fn ensure_topic(config: &Config, topics: &Topics) -> Result<(),
 
 /// Reads the newest checkpoint.
 pub(super) async fn read(config: &Config) -> Result<Stored, Failure> {
+    let stored = survey(config).await?;
+    match &stored.unreadable {
+        Some(record) => Err(unreadable(config, record)),
+        None => Ok(stored),
+    }
+}
+
+/// Reads the newest checkpoint; a record that cannot be read is part of the answer.
+pub(super) async fn survey(config: &Config) -> Result<Stored, Failure> {
     let client = auxiliary(&config.kafka, &config.name);
     let (topic, name) = (config.checkpoint_topic.clone(), config.name.clone());
     let read = tokio::task::spawn_blocking(move || {
-        checkpoint_topic::read(client, &topic, &name, 0, READ_LIMIT)
+        checkpoint_topic::survey(client, &topic, &name, 0, READ_LIMIT)
     });
-    let topic = &config.checkpoint_topic;
     match read.await {
         Ok(Ok(stored)) => Ok(stored),
-        Ok(Err(ReadError::Unreadable { offset, cause: cause @ Unreadable::Newer(_) })) => {
-            Err(Failure::halt(
-                HaltCode::CheckpointNewer,
-                format!("topic {topic}, offset {offset}: {cause}"),
-                "start the newer walpost again, or move back with `walpost checkpoint set`",
+        Ok(Err(error)) => {
+            use rdkafka::types::RDKafkaErrorCode as Code;
+            let unknown = match &error {
+                ReadError::Kafka(error) => matches!(
+                    error.rdkafka_error_code(),
+                    Some(
+                        Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition
+                    )
+                ),
+                ReadError::Slow(_) | ReadError::Unreadable { .. } => false,
+            };
+            let topic = &config.checkpoint_topic;
+            Err(Failure::again(
+                if unknown { NO_TOPIC } else { "kafka_error" },
+                format!("failed to read the checkpoint from topic {topic}: {error}"),
             ))
         }
-        Ok(Err(ReadError::Unreadable { offset, cause: cause @ Unreadable::Malformed(_) })) => {
-            Err(Failure::halt(
-                HaltCode::CheckpointLost,
-                format!("topic {topic}, offset {offset}: {cause}"),
-                "somebody else wrote to the checkpoint topic: only walpost may. `walpost checkpoint set` writes a good record behind it",
-            ))
-        }
-        Ok(Err(error)) => Err(Failure::again(
-            "kafka_error",
-            format!("failed to read the checkpoint from topic {topic}: {error}"),
-        )),
         Err(error) => Err(Failure::again("internal", error.to_string())),
+    }
+}
+
+/// The halt for a record that cannot be read.
+pub(super) fn unreadable(config: &Config, record: &UnreadableRecord) -> Failure {
+    let UnreadableRecord { offset, cause, .. } = record;
+    let message = format!("topic {}, offset {offset}: {cause}", config.checkpoint_topic);
+    match cause {
+        Unreadable::Newer(_) => Failure::halt(
+            HaltCode::CheckpointNewer,
+            message,
+            "start the newer walpost again, or go back to a place of your choice with `walpost checkpoint set`",
+        ),
+        Unreadable::Malformed(_) => Failure::halt(
+            HaltCode::CheckpointLost,
+            message,
+            "somebody else wrote to the checkpoint topic: only walpost may. `walpost checkpoint accept` writes a good record behind it with --yes, after printing the range",
+        ),
     }
 }
 
@@ -106,6 +134,8 @@ pub(super) async fn claim(
         generation: highest + 1,
         nonce: nonce.to_owned(),
         timeline: facts.timeline,
+        // The proof lets pass what has a table more.
+        fingerprint: facts.fingerprint.clone(),
         ..base
     };
     let key = Checkpoint::key(record.shard, record.generation);
@@ -196,6 +226,8 @@ pub(super) fn beginning(config: &Config, facts: &Facts, watched: &Watched) -> Ch
         xid: 0,
         commit_time: 0,
         prune_floor: facts.confirmed_flush_lsn,
+        seen_lsn: crate::lsn::Lsn::INVALID,
+        seen_time: 0,
         unknown: serde_json::Map::new(),
     }
 }

@@ -11,11 +11,11 @@ use super::prepare::Watched;
 use crate::config::Config;
 use crate::error::Failure;
 use crate::kafka::checkpoint::Checkpoint;
-use crate::lsn::Lsn;
 use crate::outbox::role::TableName;
 use crate::postgres::catalog::{Catalog, Publication};
+use crate::postgres::identifier::{quote_identifier, quote_qualified};
 use crate::postgres::replication::ReplicationConnection;
-use crate::proof::Facts;
+use crate::proof::{self, Facts};
 use crate::status::HaltCode;
 
 /// Counting rows only serves a warning.
@@ -33,11 +33,18 @@ pub(super) async fn prepare(config: &Config, catalog: &Catalog) -> Result<Watche
         .map_err(|error| Failure::postgres(&format!("look at slot {}", config.slot), &error))?;
     let publication = publication(config, catalog).await?;
     if let (Some(_), Some(publication)) = (&slot, &publication) {
-        return examine(config, catalog, publication).await;
+        return match examine(config, catalog, publication).await {
+            Ok(watched) => Ok(watched),
+            Err(Unsuitable::Failed(failure)) => Err(failure),
+            Err(Unsuitable::Unfit(unfit)) => match claim::read(config).await?.checkpoint {
+                Some(checkpoint) => Err(unfit.since(catalog, &checkpoint).await),
+                None => Err(unfit.at_first()),
+            },
+        };
     }
     let stored = claim::read(config).await?;
     if let Some(checkpoint) = stored.checkpoint {
-        return Err(missing_with_checkpoint(config, slot.is_none(), checkpoint.resume_lsn));
+        return Err(missing_with_checkpoint(config, slot.is_none(), &checkpoint));
     }
     if slot.is_some() {
         return Err(Failure::halt(
@@ -60,28 +67,46 @@ pub(super) async fn prepare(config: &Config, catalog: &Catalog) -> Result<Watche
         Some(publication) => publication,
         None => make_publication(config, catalog).await?,
     };
-    let watched = examine(config, catalog, &publication).await?;
-    make_slot(config, catalog).await?;
+    let watched = examine(config, catalog, &publication).await.map_err(|error| match error {
+        Unsuitable::Failed(failure) => failure,
+        Unsuitable::Unfit(unfit) => unfit.at_first(),
+    })?;
+    make_slot(config).await?;
     Ok(watched)
 }
 
-fn missing_with_checkpoint(config: &Config, slot_missing: bool, resume_lsn: Lsn) -> Failure {
+fn missing_with_checkpoint(config: &Config, slot_missing: bool, stored: &Checkpoint) -> Failure {
     if slot_missing {
         return Failure::halt(
             HaltCode::SlotMissing,
             format!(
-                "replication slot {} does not exist, but the checkpoint stands at {resume_lsn}",
-                config.slot
+                "replication slot {} does not exist, but the checkpoint stands at {}",
+                config.slot, stored.resume_lsn
             ),
-            "rows committed after the checkpoint may be missing in Kafka. If the server failed over, the slot did not come along. `walpost checkpoint accept` makes a new slot, after printing the range",
+            "rows committed after the checkpoint may be missing in Kafka. If the server failed over, the slot did not come along. `walpost checkpoint accept` prints the range, and makes a new slot with --yes",
         );
     }
     Failure::halt(
         HaltCode::PublicationChanged,
         format!("publication {} does not exist any more", config.publication),
         format!(
-            "rows committed after {resume_lsn} may be missing in Kafka. Create the publication again; then `walpost checkpoint accept` goes on, after printing the range"
+            "rows committed after {} may be missing in Kafka. Create the publication again with {}; then `walpost checkpoint accept` prints the range, and goes on with --yes",
+            proof::place(proof::unseen_from(stored)),
+            create_publication_sql(config),
         ),
+    )
+}
+
+/// The statement that makes the publication as walpost would.
+pub(super) fn create_publication_sql(config: &Config) -> String {
+    let quoted = |name: &TableName| {
+        quote_qualified(&name.schema, &name.table).unwrap_or_else(|_| name.to_string())
+    };
+    let tables: Vec<_> = config.tables.iter().map(quoted).collect();
+    format!(
+        "CREATE PUBLICATION {} FOR TABLE {} WITH (publish = 'insert', publish_via_partition_root = true)",
+        quote_identifier(&config.publication).unwrap_or_else(|_| config.publication.clone()),
+        tables.join(", ")
     )
 }
 
@@ -106,18 +131,95 @@ async fn make_publication(config: &Config, catalog: &Catalog) -> Result<Publicat
     })
 }
 
-async fn table_oid(catalog: &Catalog, name: &TableName) -> Result<u32, Failure> {
+async fn find_table(catalog: &Catalog, name: &TableName) -> Result<Option<u32>, Failure> {
     let table = catalog
         .table(&name.schema, &name.table)
         .await
         .map_err(|error| Failure::postgres(&format!("look at table {name}"), &error))?;
-    table.map(|table| table.oid).ok_or_else(|| {
-        Failure::halt(
-            HaltCode::NotReady,
-            format!("table {name} does not exist"),
-            "create the outbox table, or name another one in WALPOST_TABLE",
-        )
-    })
+    Ok(table.map(|table| table.oid))
+}
+
+async fn table_oid(catalog: &Catalog, name: &TableName) -> Result<u32, Failure> {
+    let oid = find_table(catalog, name).await?;
+    oid.ok_or_else(|| Unfit::no_table(name).at_first())
+}
+
+/// Why publication and tables cannot be followed.
+#[derive(Clone, Debug)]
+pub(super) struct Unfit {
+    /// The word for it once there is a checkpoint.
+    pub(super) code: HaltCode,
+    pub(super) message: String,
+    /// What mends it.
+    pub(super) hint: String,
+    /// The table that has no object of its name.
+    pub(super) missing: Option<TableName>,
+}
+
+/// What ends an examination.
+#[derive(Clone, Debug)]
+pub(super) enum Unsuitable {
+    /// Publication and tables are not as they must be.
+    Unfit(Unfit),
+    /// They could not be looked at.
+    Failed(Failure),
+}
+
+impl From<Failure> for Unsuitable {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl Unfit {
+    fn no_table(name: &TableName) -> Self {
+        Self {
+            code: HaltCode::TableChanged,
+            message: format!("table {name} does not exist"),
+            hint: "create the outbox table, or name another one in WALPOST_TABLE".to_owned(),
+            missing: Some(name.clone()),
+        }
+    }
+
+    /// At a first start: nothing can be missing, and the work begins when the cause is gone.
+    pub(super) fn at_first(self) -> Failure {
+        Failure::halt(HaltCode::NotReady, self.message, self.hint)
+    }
+
+    /// When a checkpoint says that the stream was at work before.
+    async fn since(self, catalog: &Catalog, stored: &Checkpoint) -> Failure {
+        if let Some(missing) = &self.missing {
+            for oid in proof::table_oids(&stored.fingerprint) {
+                match catalog.table_name(oid).await {
+                    Ok(Some((schema, table))) => {
+                        let now = TableName { schema, table };
+                        return renamed(missing, &now);
+                    }
+                    Ok(None) => {}
+                    Err(error) => {
+                        return Failure::postgres(&format!("look for table {missing}"), &error);
+                    }
+                }
+            }
+        }
+        let hint = format!(
+            "{}. Rows committed after {} may be missing in Kafka; then `walpost checkpoint accept` prints the range, and goes on with --yes",
+            self.hint,
+            proof::place(proof::unseen_from(stored)),
+        );
+        Failure::halt(self.code, self.message, hint)
+    }
+}
+
+/// A table that is followed by its object id and no longer has the name of the configuration.
+pub(super) fn renamed(before: &TableName, now: &TableName) -> Failure {
+    Failure::halt(
+        HaltCode::TableChanged,
+        format!("table {before} is called {now} now"),
+        format!(
+            "nothing is missing: its rows are still published. Set WALPOST_TABLE to {now} and start walpost again; the events' source changes with the name, unless WALPOST_CE_SOURCE is set"
+        ),
+    )
 }
 
 /// Checks that the publication sends what is needed, and takes its fingerprint.
@@ -125,27 +227,48 @@ pub(super) async fn examine(
     config: &Config,
     catalog: &Catalog,
     publication: &Publication,
-) -> Result<Watched, Failure> {
-    let name = &config.publication;
-    let not_ready =
-        |message: String, hint: String| Failure::halt(HaltCode::NotReady, message, hint);
-    if !publication.insert {
-        return Err(not_ready(
-            format!("publication {name} does not publish inserts"),
-            format!("ALTER PUBLICATION {name} SET (publish = 'insert')"),
-        ));
-    }
+) -> Result<Watched, Unsuitable> {
     let mut table_oids = Vec::with_capacity(config.tables.len());
     for table in &config.tables {
-        let oid = table_oid(catalog, table).await?;
-        let published = publication.tables.iter().any(|published| published.oid == oid);
-        if !published {
-            return Err(not_ready(
-                format!("publication {name} does not contain table {table}"),
-                format!("ALTER PUBLICATION {name} ADD TABLE {table}"),
-            ));
+        match find_table(catalog, table).await? {
+            Some(oid) => table_oids.push(oid),
+            None => return Err(Unsuitable::Unfit(Unfit::no_table(table))),
         }
-        table_oids.push(oid);
+    }
+    examine_tables(config, publication, table_oids)
+}
+
+/// As [`examine`], for tables whose object ids are known.
+pub(super) fn examine_tables(
+    config: &Config,
+    publication: &Publication,
+    table_oids: Vec<u32>,
+) -> Result<Watched, Unsuitable> {
+    let name = &config.publication;
+    let unfit =
+        |code, message, hint| Err(Unsuitable::Unfit(Unfit { code, message, hint, missing: None }));
+    if !publication.insert {
+        return unfit(
+            HaltCode::PublicationChanged,
+            format!("publication {name} does not publish inserts"),
+            format!("ALTER PUBLICATION {name} SET (publish = 'insert')"),
+        );
+    }
+    for (table, oid) in config.tables.iter().zip(&table_oids) {
+        if !publication.tables.iter().any(|published| published.oid == *oid) {
+            let mends = if publication.via_partition_root {
+                format!("ALTER PUBLICATION {name} ADD TABLE {table}")
+            } else {
+                format!(
+                    "ALTER PUBLICATION {name} ADD TABLE {table}; for a partitioned table also ALTER PUBLICATION {name} SET (publish_via_partition_root = true)"
+                )
+            };
+            return unfit(
+                HaltCode::TableChanged,
+                format!("publication {name} does not contain table {table}"),
+                mends,
+            );
+        }
     }
     if !publication.via_partition_root {
         tracing::warn!(
@@ -158,7 +281,7 @@ pub(super) async fn examine(
 
 /// Object ids and row versions of the publication and of the tables' membership in it. A row
 /// version (`xmin`) changes with every `ALTER`, also with one that was taken back.
-fn fingerprint(publication: &Publication, table_oids: &[u32]) -> String {
+pub(crate) fn fingerprint(publication: &Publication, table_oids: &[u32]) -> String {
     use std::fmt::Write as _;
     let mut text = format!("publication {}/{}", publication.oid, publication.xmin);
     for schema in &publication.schemas {
@@ -179,7 +302,7 @@ fn fingerprint(publication: &Publication, table_oids: &[u32]) -> String {
     text
 }
 
-async fn make_slot(config: &Config, catalog: &Catalog) -> Result<(), Failure> {
+async fn make_slot(config: &Config) -> Result<(), Failure> {
     let doing = format!("create slot {}", config.slot);
     let mut connection = ReplicationConnection::connect(&config.database)
         .await
@@ -198,11 +321,11 @@ async fn make_slot(config: &Config, catalog: &Catalog) -> Result<(), Failure> {
             });
         }
     }
-    say_what_is_not_sent(config, catalog).await;
     Ok(())
 }
 
-/// The rows that were in the tables before the slot are not in the stream.
+/// Rows that were committed before the slot's position are not in the stream. Which of the table's
+/// rows those are, the table does not tell.
 async fn say_what_is_not_sent(config: &Config, catalog: &Catalog) {
     for table in &config.tables {
         match catalog.count_rows(&table.schema, &table.table, COUNT_LIMIT).await {
@@ -210,16 +333,16 @@ async fn say_what_is_not_sent(config: &Config, catalog: &Catalog) {
             Ok(Some(rows)) => tracing::warn!(
                 table = %table,
                 rows,
-                "these rows were in the table before the slot and are not sent"
+                "rows that were committed before the slot's position are not sent; the table holds so many rows in all"
             ),
             Ok(None) => tracing::warn!(
                 table = %table,
-                "rows that were in the table before the slot are not sent; there are too many to count"
+                "rows that were committed before the slot's position are not sent; the table holds too many to count"
             ),
             Err(error) => tracing::warn!(
                 table = %table,
                 error = %crate::error::chain(&error),
-                "rows that were in the table before the slot are not sent; they cannot be counted"
+                "rows that were committed before the slot's position are not sent; the table's rows cannot be counted"
             ),
         }
     }

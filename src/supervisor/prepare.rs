@@ -8,6 +8,7 @@ use super::watcher::{self, Watching};
 use super::{Supervisor, claim, first_start};
 use crate::config::Config;
 use crate::error::Failure;
+use crate::kafka::checkpoint::Checkpoint;
 use crate::kafka::client::{ANSWER_LIMIT, auxiliary, producer_properties};
 use crate::kafka::producer::Producer;
 use crate::kafka::topics::Topics;
@@ -97,8 +98,9 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         };
         let settings = settings(&config, &reached.server, &watched, self.known_topics.clone());
         let (checkpoint, checkpoint_topic) = proven;
+        let seen = (reached.server.wal_end, reached.server.now);
         let watching =
-            watcher::watch(reached.catalog, Arc::new(config), watched, self.teller.clone());
+            watcher::watch(reached.catalog, Arc::new(config), watched, self.teller.clone(), seen);
         let generation = Generation {
             stream,
             producer: reached.producer,
@@ -244,8 +246,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         reached: &mut Reached,
         watched: &Watched,
         (system_identifier, timeline, history): (String, u32, Vec<proof::TimelineSwitch>),
-    ) -> Result<(crate::kafka::checkpoint::Checkpoint, crate::kafka::producer::TopicId), Failure>
-    {
+    ) -> Result<(Checkpoint, crate::kafka::producer::TopicId), Failure> {
         let stored = claim::read(config).await?;
         let slot = slot(config, &reached.catalog).await?;
         let last_transaction = match &stored.checkpoint {
@@ -267,6 +268,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         let base = match &stored.checkpoint {
             Some(checkpoint) => {
                 proof::prove(checkpoint, &facts)?;
+                say_added(config, watched, checkpoint);
                 checkpoint.clone()
             }
             None => first_start::adopt(config, &reached.catalog, &facts, watched).await,
@@ -275,8 +277,27 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
     }
 }
 
+/// Tables that were added to publication and configuration since the checkpoint are followed from
+/// here on.
+fn say_added(config: &Config, watched: &Watched, checkpoint: &Checkpoint) {
+    let proof::Difference::Added(added) =
+        proof::compare(&checkpoint.fingerprint, &watched.fingerprint)
+    else {
+        return;
+    };
+    for (table, oid) in config.tables.iter().zip(&watched.table_oids) {
+        if added.contains(oid) {
+            tracing::warn!(
+                table = %table,
+                after = %checkpoint.resume_lsn,
+                "a table was added: its rows are sent from here on, not those that were committed before"
+            );
+        }
+    }
+}
+
 /// The server can be followed.
-fn ready(server: &Server) -> Result<(), Failure> {
+pub(super) fn ready(server: &Server) -> Result<(), Failure> {
     let not_ready =
         |message: String, hint: &str| Err(Failure::halt(HaltCode::NotReady, message, hint));
     if server.version_num < 140_000 {
@@ -312,7 +333,7 @@ async fn slot(config: &Config, catalog: &Catalog) -> Result<Slot, Failure> {
         Failure::halt(
             HaltCode::SlotMissing,
             format!("replication slot {} does not exist, but a checkpoint does", config.slot),
-            "rows committed since the checkpoint may be missing in Kafka. If the server failed over, the slot did not come along. `walpost checkpoint accept` makes a new slot, after printing the range",
+            "rows committed since the checkpoint may be missing in Kafka. If the server failed over, the slot did not come along. `walpost checkpoint accept` prints the range, and makes a new slot with --yes",
         )
     })
 }
@@ -340,13 +361,17 @@ fn usable(config: &Config, slot: &Slot) -> Result<(), Failure> {
         return Err(Failure::halt(
             HaltCode::SlotLost,
             format!("replication slot {name} is lost ({reason})"),
-            "rows committed since the checkpoint may be missing in Kafka. Raise max_slot_wal_keep_size; `walpost checkpoint accept` makes a new slot, after printing the range",
+            format!(
+                "rows committed after {} may be missing in Kafka, up to {}. Raise max_slot_wal_keep_size; `walpost checkpoint accept` prints the range, and makes a new slot with --yes",
+                slot.confirmed_flush_lsn.unwrap_or(Lsn::INVALID),
+                slot.wal_end
+            ),
         ));
     }
     Ok(())
 }
 
-async fn history(
+pub(super) async fn history(
     connection: &mut ReplicationConnection,
     timeline: u32,
 ) -> Result<Vec<proof::TimelineSwitch>, Failure> {
@@ -368,7 +393,10 @@ async fn history(
 
 /// What became of the transaction with this number. Numbers are sent without their epoch; the
 /// last one that the server has given out tells it.
-async fn last_transaction(catalog: &Catalog, xid: u32) -> Result<LastTransaction, Failure> {
+pub(crate) async fn last_transaction(
+    catalog: &Catalog,
+    xid: u32,
+) -> Result<LastTransaction, Failure> {
     let doing = "ask for the last transaction";
     let next = catalog.next_xid().await.map_err(|error| Failure::postgres(doing, &error))?;
     let epoch = next & !u64::from(u32::MAX);
@@ -392,7 +420,7 @@ async fn last_transaction(catalog: &Catalog, xid: u32) -> Result<LastTransaction
 
 /// Does `work` while the server hears from us, with a flush position of 0/0, which says nothing.
 /// The socket stays unread.
-async fn under_heartbeat<T>(
+pub(super) async fn under_heartbeat<T>(
     stream: &mut ReplicationStream,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {

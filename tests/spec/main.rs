@@ -1,18 +1,52 @@
 //! What walpost promises, as tests: each name is a sentence.
 
 #[cfg(test)]
+mod bad_rows;
+#[cfg(test)]
+mod check;
+#[cfg(test)]
+mod checkpoint_command;
+#[cfg(test)]
 mod configuration;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod events;
+#[cfg(test)]
+mod halts;
+#[cfg(test)]
 mod kill;
+#[cfg(test)]
+mod load;
+#[cfg(test)]
+mod memory;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
 mod outages;
 #[cfg(test)]
+mod pages;
+#[cfg(test)]
+mod partition;
+#[cfg(test)]
+mod peek;
+#[cfg(test)]
+mod progress;
+#[cfg(test)]
+mod schema_changes;
+#[cfg(test)]
+mod sdk;
+#[cfg(test)]
+mod secrets;
+#[cfg(test)]
 mod servers;
 #[cfg(test)]
-mod slot_safety;
+mod slot;
+#[cfg(test)]
+mod standby;
+#[cfg(test)]
+mod stops;
 #[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod transactions;

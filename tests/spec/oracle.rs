@@ -27,6 +27,7 @@ mod checkpoints;
 mod commits;
 mod deliveries;
 mod proof;
+mod reader;
 mod workload;
 
 /// The aggregate types of the workload. Each has a topic of its own.

@@ -15,7 +15,7 @@ use super::servers::{Database, Kafka, PATIENCE, Postgres, until};
 
 /// What an outage may add to the most memory walpost had before, under the same load: the receive
 /// buffer, and what is in flight (1 MiB here) with librdkafka's share of it.
-const MEMORY: u64 = 48 * 1024 * 1024;
+const MEMORY: u64 = 32 * 1024 * 1024;
 
 #[test]
 fn a_frozen_kafka_costs_neither_the_replication_connection_nor_memory_nor_a_row() {
@@ -46,9 +46,11 @@ fn kafka_outage(what: &str, begin: fn(&Kafka), end: fn(&Kafka)) {
     let memory = walpost.memory_peak();
 
     begin(&kafka);
+    // A machine that is busy with other things writes more slowly: the outage lasts until the socket
+    // was full, or it would prove nothing.
     let over = Instant::now() + time;
     let mut full = false;
-    while Instant::now() < over {
+    while Instant::now() < over || (!full && Instant::now() < over + PATIENCE * 3) {
         assert_eq!(self::connection(&database), connection, "{}", walpost.log());
         assert_eq!(walpost.get("/livez").status, 200);
         full |= is_full(&database);
@@ -127,7 +129,28 @@ fn walpost_recovers_by_itself_from_every_way_to_restart_postgres() {
     assert_eq!(walpost.wait(), 0, "{}", walpost.log());
 }
 
-/// Waits until `count` more records are there.
+#[test]
+fn walpost_recovers_by_itself_from_a_killed_kafka() {
+    let kafka = Kafka::start();
+    let database = Postgres::newest().database("broker");
+    let settings = prepare(&database, &kafka);
+    let mut deliveries = Deliveries::new(&database, &kafka, Repeats::WithinPeriods);
+    let mut walpost = settings.start();
+    walpost.wait_until_ready();
+    let workload = Workload::start(&database, seed());
+    for _ in 0..3 {
+        flow(&mut deliveries, &mut walpost, 5_000);
+        kafka.kill();
+        kafka.start_again();
+    }
+    flow(&mut deliveries, &mut walpost, 5_000);
+    assert_eq!(workload.stop().failures, 0);
+    deliveries.finish(&database, PATIENCE * 2);
+    walpost.terminate();
+    assert_eq!(walpost.wait(), 0, "{}", walpost.log());
+}
+
+/// Waits until `count` more rows are there.
 #[track_caller]
 fn flow(deliveries: &mut Deliveries, walpost: &mut Walpost, count: usize) {
     let before = deliveries.different();

@@ -23,6 +23,7 @@ pub(crate) use self::postgres::Postgres;
 pub(crate) use self::record::Record;
 pub(crate) use self::walpost::Settings;
 
+mod admin;
 mod database;
 pub(crate) mod http;
 mod kafka;
@@ -58,6 +59,13 @@ pub(crate) fn within<T>(time: Duration, mut condition: impl FnMut() -> Option<T>
         }
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Says what was measured. Not through `println!`, which the test harness keeps to itself when all is
+/// well.
+pub(crate) fn figure(text: &str) {
+    use std::io::Write as _;
+    writeln!(std::io::stderr(), "{text}").unwrap();
 }
 
 /// The first of `count` neighbouring ports that nothing listens on.

@@ -39,7 +39,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("secret", &[]),
     ("postgres", &[]),
     ("pgoutput", &["postgres"]),
-    ("outbox", &["pgoutput", "cloudevent"]),
+    ("outbox", &["postgres", "pgoutput", "cloudevent"]),
     ("route", &["outbox", "cloudevent"]),
     ("cloudevent", &["outbox", "pgoutput", "postgres", "route"]),
     ("kafka", &["ledger"]),
@@ -64,9 +64,9 @@ fn a_room_uses_only_the_rooms_before_it() {
             .unwrap()
             .match_indices("crate::")
             .filter_map(|(at, found)| {
-                let rest = &text[at + found.len()..];
+                let rest = text.get(at + found.len()..)?;
                 let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')?;
-                Some(rest[..end].to_owned())
+                Some(rest.get(..end)?.to_owned())
             })
             .collect();
         for used in used {
@@ -78,13 +78,13 @@ fn a_room_uses_only_the_rooms_before_it() {
 }
 
 #[test]
-fn only_one_file_is_unsafe() {
+fn only_the_boundary_to_librdkafka_is_unsafe() {
     for (file, text) in sources() {
         let unsafe_code = text.lines().any(|line| {
             let code = line.split("//").next().unwrap();
             code.contains("unsafe {") || code.contains("unsafe impl") || code.contains("unsafe fn")
         });
-        assert!(!unsafe_code || file == "kafka/librdkafka.rs", "src/{file}");
+        assert!(!unsafe_code || file.starts_with("kafka/librdkafka"), "src/{file}");
     }
 }
 

@@ -153,6 +153,19 @@ impl Catalog {
         }))
     }
 
+    /// Schema and name of the table with this object id; `None` when there is none any more.
+    ///
+    /// # Errors
+    ///
+    /// The connection or the query fails.
+    pub async fn table_name(&self, table: u32) -> Result<Option<(String, String)>, Error> {
+        let sql = "SELECT s.nspname::text AS schema, c.relname::text AS name
+            FROM pg_class c JOIN pg_namespace s ON s.oid = c.relnamespace WHERE c.oid = $1";
+        let rows = self.query("read the table's name", sql, &[(&table, Type::OID)]).await?;
+        let name = rows.first().map(|row| Ok((row.text("schema")?, row.text("name")?)));
+        name.transpose()
+    }
+
     /// What our role may do with a table; `None` when there is none with this object id.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::super::servers::{Database, Kafka};
 use super::Place;
-use super::deliveries::Reader;
+use super::reader::Reader;
 
 /// What a checkpoint record says, of the fields that a test needs.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -110,7 +110,7 @@ fn every_mistake_of_a_relay_is_noticed() {
     assert_eq!(workload.stop().failures, 0);
     let events = in_order(&database, &Commits::read(&database));
     let names = topics(&database);
-    let mut start = super::deliveries::Ends::new();
+    let mut start = super::reader::Ends::new();
     for (expected, relay) in mistakes {
         let mut deliveries = Deliveries::new(&database, kafka, Repeats::BetweenPeriods);
         deliveries.begin_at(&start);

@@ -34,7 +34,7 @@ fn habits() -> [Habit; 4] {
         Habit { rows: 1..=1, pause: 2..=20 },
         Habit { rows: 1..=50, pause: 20..=80 },
         Habit { rows: 50..=1_000, pause: 500..=1_500 },
-        Habit { rows: 5_000..=5_000, pause: 700..=1_300 },
+        Habit { rows: 5_000..=5_000, pause: 300..=900 },
     ]
 }
 

@@ -16,15 +16,36 @@ pub(crate) struct Response {
     pub(crate) body: String,
 }
 
+impl Response {
+    /// The body as JSON; panics when it is not.
+    #[track_caller]
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+
+    /// The value of a header, by its name in lower case.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
+    }
+}
+
 /// Gets `path` from `address`.
 ///
 /// # Errors
 /// When nobody listens there, or the answer is not HTTP or takes more than ten seconds.
 pub(crate) fn get(address: SocketAddr, path: &str) -> Result<Response, Error> {
+    get_with(address, path, "")
+}
+
+/// As [`get`], with more header lines, each with its `\r\n`.
+///
+/// # Errors
+/// As [`get`].
+pub(crate) fn get_with(address: SocketAddr, path: &str, lines: &str) -> Result<Response, Error> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(10))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     // HTTP/1.0: the server closes after the body and does not send it in chunks.
-    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n{lines}\r\n");
     stream.write_all(request.as_bytes())?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;

@@ -49,8 +49,32 @@ impl Kafka {
     #[track_caller]
     pub(crate) fn start_with_listeners(properties: impl FnOnce(u16) -> Vec<String>) -> Self {
         // The second port is the controller's.
-        let broker = Self { port: free_ports(2), folder: folder("kafka") };
-        let properties = properties(broker.port);
+        let port = free_ports(2);
+        Self::start_on(port, &properties(port))
+    }
+
+    /// A broker of one's own, and an address of it at which clients must be `user` with `password`
+    /// (SASL PLAIN without TLS).
+    #[track_caller]
+    pub(crate) fn start_with_sasl(user: &str, password: &str) -> (Self, String) {
+        let port = free_ports(3);
+        let address = format!("127.0.0.1:{}", port + 2);
+        let listeners = format!(
+            "listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{},SASL_PLAINTEXT://{address}",
+            port + 1
+        );
+        let users = format!(
+            "listener.name.sasl_plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security\
+             .plain.PlainLoginModule required user_{user}=\"{password}\";"
+        );
+        let mechanisms = "sasl.enabled.mechanisms=PLAIN".to_owned();
+        let broker = Self::start_on(port, &[listeners, mechanisms, users]);
+        (broker, address)
+    }
+
+    #[track_caller]
+    fn start_on(port: u16, properties: &[String]) -> Self {
+        let broker = Self { port, folder: folder("kafka") };
         let (port, parent) = (broker.port.to_string(), std::process::id().to_string());
         let mut arguments = vec!["start", "--port", &port, "--dir", broker.dir()];
         arguments.extend(["--with-parent", &parent, "--temporary", "--"]);
@@ -90,6 +114,22 @@ impl Kafka {
         arguments.extend(["--entity-type", "users", "--entity-name", name]);
         arguments.extend(["--add-config", &config]);
         script("kafka-tool", &arguments);
+    }
+
+    /// Runs a command of Kafka's own scripts, as `kafka-configs.sh --bootstrap-server …`.
+    #[track_caller]
+    pub(crate) fn run(&self, command: &str) {
+        let mut words = command.split_whitespace();
+        let program = words.next().unwrap_or_default();
+        let tool = program.strip_prefix("kafka-").and_then(|rest| rest.strip_suffix(".sh"));
+        let tool = tool.unwrap_or_else(|| panic!("`{command}` is no command of Kafka's"));
+        // None of our words has a blank in it, so quotes only keep a shell from reading them.
+        let arguments: Vec<_> = words.map(|word| word.trim_matches('\'')).collect();
+        assert!(
+            arguments.contains(&self.bootstrap().as_str()),
+            "`{command}` is for another broker"
+        );
+        script("kafka-tool", &[&[tool], arguments.as_slice()].concat());
     }
 
     /// Every record of `topic` that is there now, partition after partition; none for an unknown topic.

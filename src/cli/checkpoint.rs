@@ -1,0 +1,89 @@
+//! `walpost checkpoint`: the stored position.
+
+use std::io;
+
+use super::command::{self, Stopped};
+use super::{Exit, output};
+use crate::config::Config;
+use crate::config::env::Environment;
+use crate::lsn::Lsn;
+use crate::supervisor::decision::{self, Plan, Survey, To};
+
+mod accept;
+mod rows;
+mod set;
+mod show;
+
+/// What to do with it.
+#[derive(Clone, Copy, Debug, clap::Subcommand)]
+pub enum Command {
+    /// What is stored, and where the slot stands.
+    Show {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ends a halt that needs a decision: prints what may be missing in Kafka and what would be
+    /// written. Changes nothing without --yes.
+    Accept {
+        /// Write it.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Moves the stored position: prints what would be skipped or sent again. Changes nothing
+    /// without --yes.
+    Set(SetArguments),
+}
+
+/// A place, and whether it is meant.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct SetArguments {
+    /// Everything up to the transaction whose commit record is here, itself included, counts as
+    /// sent; the log of walpost names transactions so.
+    #[arg(
+        long,
+        value_name = "LSN",
+        required_unless_present = "resume_lsn",
+        conflicts_with = "resume_lsn"
+    )]
+    commit_lsn: Option<Lsn>,
+    /// Everything that was complete at this place counts as sent.
+    #[arg(long, value_name = "LSN")]
+    resume_lsn: Option<Lsn>,
+    /// Write it.
+    #[arg(long)]
+    yes: bool,
+}
+
+/// Does it.
+///
+/// # Errors
+/// Standard output cannot be written to.
+pub fn run(command: &Command, environment: &Environment) -> io::Result<Exit> {
+    match *command {
+        Command::Show { json } => command::run(environment, |config| show::run(config, json)),
+        Command::Accept { yes } => command::run(environment, |config| accept::run(config, yes)),
+        Command::Set(SetArguments { commit_lsn, resume_lsn, yes }) => {
+            let to = match (commit_lsn, resume_lsn) {
+                (Some(lsn), _) => To::Commit(lsn),
+                // The parser has asked for one of them.
+                (None, lsn) => To::Resume(lsn.unwrap_or(Lsn::INVALID)),
+            };
+            command::run(environment, |config| set::run(config, to, yes))
+        }
+    }
+}
+
+/// Writes the record of a plan, if that is meant.
+async fn finish(config: &Config, survey: Survey, plan: &Plan, yes: bool) -> Result<Exit, Stopped> {
+    if !yes {
+        output::line("nothing was changed; --yes does it")?;
+        return Ok(Exit::Done);
+    }
+    let written = decision::carry_out(config, survey, plan).await?;
+    output::line(&format!(
+        "done        generation {} is stored: the stream goes on at {}",
+        written.generation, written.resume_lsn
+    ))?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,72 @@
+//! What the commands that work on real servers have in common: the configuration, a runtime, and
+//! how a failure is said.
+
+use std::future::Future;
+use std::io;
+
+use super::{Exit, output};
+use crate::config::Config;
+use crate::config::env::Environment;
+use crate::error::Failure;
+
+/// Why a command ends early.
+#[derive(Debug)]
+pub(super) enum Stopped {
+    /// Something failed or is refused.
+    Failure(Failure),
+    /// Standard output cannot be written to.
+    Output(io::Error),
+}
+
+impl From<Failure> for Stopped {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+impl From<io::Error> for Stopped {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+/// A command that is refused, with what to do instead.
+pub(super) fn refused(message: impl Into<String>, hint: impl Into<String>) -> Stopped {
+    Stopped::Failure(Failure::Again {
+        code: "refused",
+        message: message.into(),
+        hint: Some(hint.into()),
+    })
+}
+
+/// Runs `work` with the configuration, to its end.
+///
+/// # Errors
+/// Standard output cannot be written to.
+pub(super) fn run<W>(environment: &Environment, work: impl FnOnce(Config) -> W) -> io::Result<Exit>
+where
+    W: Future<Output = Result<Exit, Stopped>>,
+{
+    let config = match Config::load(environment) {
+        Ok(loaded) => loaded.config,
+        Err(invalid) => {
+            output::error(&invalid.to_string());
+            return Ok(Exit::Configuration);
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let ended = runtime.block_on(Box::pin(work(config)));
+    // A thread that asks a broker that does not answer must not hold up the end.
+    runtime.shutdown_background();
+    match ended {
+        Ok(exit) => Ok(exit),
+        Err(Stopped::Output(error)) => Err(error),
+        Err(Stopped::Failure(failure)) => {
+            output::error(&format!("walpost: {}", failure.message()));
+            if let Some(hint) = failure.hint() {
+                output::error(&format!("  {hint}"));
+            }
+            Ok(Exit::Failed)
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Kafkas that are broken in one way each.
+
+use super::{check, outbox, remedy, set};
+use crate::servers::{Kafka, PATIENCE, Postgres, within};
+
+#[test]
+fn an_unreachable_kafka_is_found() {
+    let (_database, settings) = outbox(Postgres::newest(), Kafka::shared(), "no_kafka");
+    let settings = settings.env("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1");
+    let checked = check(&settings);
+    let problem = checked.problem("kafka", "127.0.0.1:1");
+    assert!(
+        problem["remedy"]["note"].as_str().expect("a note").contains("KAFKA_BOOTSTRAP_SERVERS")
+    );
+}
+
+#[test]
+fn another_security_protocol_is_found() {
+    let (_database, settings) = outbox(Postgres::newest(), Kafka::shared(), "protocol");
+    let checked = check(&settings.env("KAFKA_SECURITY_PROTOCOL", "ssl"));
+    checked.problem("kafka", "no broker answers");
+}
+
+#[test]
+fn a_checkpoint_topic_that_forgets_is_found() {
+    let kafka = Kafka::shared();
+    let (database, settings) = outbox(Postgres::newest(), kafka, "forgets");
+    let name = database.name();
+    let topic = format!("walpost.checkpoint.{name}.{name}");
+    kafka.create_topic(&topic, 1, &["cleanup.policy=delete"]);
+    let checked = check(&settings);
+    let problem = checked.problem("checkpoint_topic", "cleanup.policy=delete");
+    remedy(problem, "commands").iter().for_each(|command| kafka.run(command));
+    check(&settings).is_ready();
+}
+
+#[test]
+fn a_checkpoint_topic_with_several_partitions_is_found() {
+    let kafka = Kafka::shared();
+    let (database, settings) = outbox(Postgres::newest(), kafka, "wide");
+    let name = database.name();
+    kafka.create_topic(
+        &format!("walpost.checkpoint.{name}.{name}"),
+        2,
+        &["cleanup.policy=compact"],
+    );
+    let checked = check(&settings);
+    let problem = checked.problem("checkpoint_topic", "2 partitions");
+    remedy(problem, "commands").iter().for_each(|command| kafka.run(command));
+    check(&set(settings, problem)).is_ready();
+}
+
+#[test]
+fn topics_that_refuse_what_comes_are_found() {
+    let kafka = Kafka::shared();
+    let (database, settings) = outbox(Postgres::newest(), kafka, "small");
+    let name = database.name();
+    kafka.create_topic(&format!("{name}.order"), 3, &["max.message.bytes=500000"]);
+    database.insert_rows("order", 1, 1, 1);
+    let checked = check(&settings);
+    let problem = checked.problem("topic_size", "500000");
+    check(&set(settings.clone(), problem)).is_ready();
+    remedy(problem, "commands").iter().for_each(|command| kafka.run(command));
+    check(&settings).is_ready();
+
+    kafka.create_topic(&format!("{name}.item"), 1, &["cleanup.policy=compact"]);
+    database.insert_rows("item", 1, 1, 1);
+    check(&settings).is_ready();
+    database.execute("alter table outbox alter aggregateid drop not null; update outbox set aggregateid = null where aggregatetype = 'item'");
+    let checked = check(&settings);
+    let problem = checked.problem("event_topic", "without a key");
+    remedy(problem, "commands").iter().for_each(|command| kafka.run(command));
+    check(&settings).is_ready();
+}
+
+#[test]
+fn dead_letters_that_would_vanish_are_a_warning() {
+    let kafka = Kafka::shared();
+    let (database, settings) = outbox(Postgres::newest(), kafka, "letters");
+    kafka.create_topic(&format!("{}.dlq", database.name()), 1, &["retention.ms=1000"]);
+    let checked = check(&settings);
+    checked.is_ready();
+    let warning = checked.warning("dead_letter_topic", "1000 ms");
+    remedy(warning, "commands").iter().for_each(|command| kafka.run(command));
+    assert!(!check(&settings).complains_of("dead_letter_topic"));
+}
+
+#[test]
+fn a_topic_that_nobody_makes_is_found() {
+    let kafka = Kafka::start_with(&["auto.create.topics.enable=false"]);
+    let (database, settings) = outbox(Postgres::newest(), &kafka, "nobody");
+    database.insert_rows("order", 1, 1, 1);
+    let checked = check(&settings);
+    let problem = checked.problem("event_topic", ".order does not exist");
+    check(&set(settings.clone(), problem)).is_ready();
+    remedy(problem, "commands").iter().for_each(|command| kafka.run(command));
+    check(&settings).is_ready();
+}
+
+#[test]
+fn missing_rights_are_found() {
+    let kafka = Kafka::start_with(&[
+        "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        // A resource that has rules is for those that the rules name.
+        "allow.everyone.if.no.acl.found=true",
+    ]);
+    let (database, settings) = outbox(Postgres::newest(), &kafka, "rights");
+    let topic = format!("{}.order", database.name());
+    kafka.create_topic(&topic, 1, &[]);
+    database.insert_rows("order", 1, 1, 1);
+    check(&settings).is_ready();
+    let acls =
+        format!("kafka-acls.sh --bootstrap-server {} --add --topic {topic}", kafka.bootstrap());
+    kafka.run(&format!("{acls} --allow-principal User:else --operation Write"));
+    let until_problem = |name: &str, text: &str| {
+        let found = within(PATIENCE, || {
+            let checked = check(&settings);
+            let seen = checked.of("problem").any(|finding| finding["check"] == name);
+            seen.then_some(checked)
+        });
+        let checked = found.unwrap_or_else(|| panic!("{:#?}", check(&settings)));
+        checked.problem(name, text).clone()
+    };
+    until_problem("event_topic", "may not see");
+    kafka.run(&format!("{acls} --allow-principal User:ANONYMOUS --operation Describe"));
+    let problem = until_problem("kafka_rights", "no Write");
+    remedy(&problem, "commands").iter().for_each(|command| kafka.run(command));
+    let mended = within(PATIENCE, || (check(&settings).code == 0).then_some(()));
+    assert!(mended.is_some(), "{:#?}", check(&settings));
+}
