@@ -71,7 +71,7 @@ impl Pipeline {
             Happening::Fatal(error) => fatal = Some(error),
             Happening::Notice(error) => {
                 teller.kafka_trouble(&error.to_string());
-                if is_authentication(error.code) {
+                if is_authentication(&error) {
                     unknown_to_kafka.get_or_insert(error);
                 }
             }

@@ -80,8 +80,10 @@ pub(super) fn verification(
                  or sslrootcert=<file>",
             ))
         }
-        // Measured with psql 15: also with `allow` and `prefer`, a server whose certificate is of
-        // another authority is not spoken to over TLS, but, where it lets us, in the clear.
+        // libpq's manual says so of `require` only, but its code makes no difference between modes:
+        // with a root certificate it verifies (`have_rootcert` in `initialize_SSL`,
+        // fe-secure-openssl.c). psql 15 does: with `allow` and `prefer`, a server whose certificate
+        // is of another authority is not spoken to over TLS, but, where it lets us, in the clear.
         (
             SslMode::VerifyCa | SslMode::Require | SslMode::Prefer | SslMode::Allow,
             Some(RootCertificates::File(_)),
