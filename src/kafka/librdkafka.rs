@@ -230,7 +230,7 @@ impl Client {
             )
         };
         let Some(rk) = NonNull::new(rk) else {
-            return Err(invalid(&text(said.as_ptr())));
+            return Err(invalid(&refusal::of_start(&text(said.as_ptr()))));
         };
         conf.given_away();
         // SAFETY: `rk` is alive; the queue is a reference of our own, destroyed in `Instance`.

@@ -15,8 +15,8 @@ pub(super) fn certificate_fault(code: i32) -> &'static str {
              KAFKA_SSL_CA_LOCATION"
         }
         9 => "it is not valid yet; check the clocks",
-        10 => "it has expired",
-        23 => "it has been revoked",
+        10 => "it has expired; the broker needs a new one",
+        23 => "it has been revoked; the broker needs a new one",
         62 | 64 => {
             "it is for another host; name the brokers in KAFKA_BOOTSTRAP_SERVERS and \
              advertised.listeners as the certificate does"
@@ -69,6 +69,27 @@ pub(super) fn of_error(message: &str) -> Option<&'static str> {
         "the broker does not speak TLS on this port; check KAFKA_BOOTSTRAP_SERVERS and \
          KAFKA_SECURITY_PROTOCOL",
     )
+}
+
+/// Why no client can be made, led by the variable that is to be mended where one is known.
+///
+/// Source: `rd_kafka_ssl_set_certs` in librdkafka's rdkafka_ssl.c.
+pub(super) fn of_start(message: &str) -> String {
+    let has = |text: &str| message.contains(text);
+    let mend = if has("key values mismatch") {
+        "KAFKA_SSL_KEY_LOCATION is the key of another certificate than KAFKA_SSL_CERTIFICATE_LOCATION"
+    } else if has("ssl.key.location failed") {
+        "KAFKA_SSL_KEY_LOCATION cannot be used: it must be a private key as PEM, and \
+         KAFKA_SSL_KEY_PASSWORD the password of an encrypted one"
+    } else if has("ssl.certificate.location failed") {
+        "KAFKA_SSL_CERTIFICATE_LOCATION cannot be used: it must hold our certificate as PEM, followed \
+         by those between it and its authority"
+    } else if has("ssl.ca.location failed") {
+        "KAFKA_SSL_CA_LOCATION holds no certificate: it must hold those of the authorities as PEM"
+    } else {
+        return message.to_owned();
+    };
+    format!("{mend}: {message}")
 }
 
 #[cfg(test)]

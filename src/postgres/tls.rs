@@ -131,7 +131,7 @@ pub(super) fn reason(error: &rustls::Error) -> String {
                  that it holds, or have one made for this host"
             ),
             Certificate::Expired | Certificate::ExpiredContext { .. } => {
-                format!("the server's certificate has expired ({certificate})")
+                format!("the server's certificate has expired ({certificate}); it needs a new one")
             }
             Certificate::NotValidYet | Certificate::NotValidYetContext { .. } => {
                 format!(
@@ -142,6 +142,12 @@ pub(super) fn reason(error: &rustls::Error) -> String {
             other if format!("{other:?}").contains("CaUsedAsEndEntity") => {
                 "the server's certificate is its own authority; to trust it, name a copy of it \
                  in sslrootcert"
+                    .to_owned()
+            }
+            Certificate::UnsupportedSignatureAlgorithmContext { .. } => {
+                "the server's certificate, or one above it, is signed in a way that is not \
+                 supported; supported are RSA of 2048 bits and more, ECDSA with SHA-256 and SHA-384, \
+                 and Ed25519"
                     .to_owned()
             }
             other => format!("the server's certificate is not acceptable: {other}"),

@@ -6,10 +6,14 @@
 //! is run with the same settings beside each cell of Postgres' matrix. Every cell prints a line
 //! (`cargo test --test spec connections -- --nocapture`).
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::servers::walpost::Walpost;
 use crate::servers::{Database, Kafka, Settings, until};
 
 mod authentication;
+mod between;
 mod certificates;
 mod hosts;
 mod kafka_security;
@@ -35,6 +39,8 @@ enum Expected<'a> {
     StreamsOver { tls: bool },
     /// It says so, and goes on trying.
     Refused(&'a str),
+    /// It says so at once, and ends with the exit code for a wrong configuration.
+    Misconfigured(&'a str),
     /// It says so, and halts with this code.
     Halted(&'static str, &'a str),
 }
@@ -54,17 +60,27 @@ impl Cell<'_> {
         let seen = match self.expected {
             Expected::Streams => {
                 relays_a_row(&mut walpost, database, kafka);
+                assert_eq!(expiry(&walpost, "kafka"), self.kafka_expiry(), "{}", self.name);
                 "streams".to_owned()
             }
             Expected::StreamsOver { tls } => {
                 relays_a_row(&mut walpost, database, kafka);
                 assert_eq!(is_encrypted(database), tls, "{}: {}", self.name, walpost.log());
+                let expiry = expiry(&walpost, "postgres");
+                assert_eq!(expiry.is_finite(), tls, "{}: {expiry}", self.name);
                 if tls { "streams, encrypted" } else { "streams, in the clear" }.to_owned()
             }
             Expected::Refused(reason) => {
                 let line = walpost.wait_for_line(reason);
                 is_refused(&walpost, "", &self.name);
                 message(&line)
+            }
+            Expected::Misconfigured(reason) => {
+                let line = walpost.wait_for_line(reason);
+                assert_eq!(walpost.wait(), 78, "{}: {line}", self.name);
+                assert_shows_no_secret(&walpost.log(), &self.name);
+                println!("{:<58} {}", self.name, line.trim());
+                return;
             }
             Expected::Halted(code, reason) => {
                 let line = walpost.wait_for_line(reason);
@@ -73,10 +89,23 @@ impl Cell<'_> {
             }
         };
         let shown = all_it_shows(&walpost);
-        assert!(!shown.contains(CANARY), "{} shows a secret: {shown}", self.name);
+        assert_shows_no_secret(&shown, &self.name);
         walpost.terminate();
         assert_eq!(walpost.wait(), 0, "{}: {}", self.name, walpost.log());
         println!("{:<58} {seen}", self.name);
+    }
+}
+
+impl Cell<'_> {
+    /// When the brokers' certificate expires, as far as one is verified.
+    fn kafka_expiry(&self) -> f64 {
+        let value = |name: &str| {
+            let found = self.environment.iter().find(|(variable, _)| *variable == name);
+            found.map_or("", |(_, value)| value.as_str())
+        };
+        let encrypted = value("KAFKA_SECURITY_PROTOCOL").contains("ssl");
+        let verified = value("KAFKA_PROP_ENABLE_SSL_CERTIFICATE_VERIFICATION") != "false";
+        if encrypted && verified { certificates::EXPIRY } else { f64::INFINITY }
     }
 }
 
@@ -97,6 +126,13 @@ fn is_refused(walpost: &Walpost, halt: &str, cell: &str) {
     until(&format!("{cell}: halt code {halt:?}"), || (halted_by(walpost) == halt).then_some(()));
 }
 
+/// When the certificate of `peer` expires, in seconds since 1970.
+#[track_caller]
+fn expiry(walpost: &Walpost, peer: &str) -> f64 {
+    let name = "walpost_tls_certificate_expiry_timestamp_seconds";
+    walpost.metrics().get(name, &[("peer", peer)]).unwrap()
+}
+
 /// The code of the halt, "" without one.
 #[track_caller]
 fn halted_by(walpost: &Walpost) -> String {
@@ -115,6 +151,14 @@ fn is_encrypted(database: &Database) -> bool {
          where slot_name = '{name}'"
     ));
     ssl == "t"
+}
+
+/// Secrets are looked for as they are, and as headers and URLs have them.
+#[track_caller]
+fn assert_shows_no_secret(shown: &str, cell: &str) {
+    for form in [CANARY.to_owned(), STANDARD.encode(CANARY), CANARY.replace('-', "%2D")] {
+        assert!(!shown.contains(&form), "{cell} shows a secret: {shown}");
+    }
 }
 
 /// Everything that a running relay shows.

@@ -14,10 +14,16 @@ const fn halted(reason: &str) -> Expected<'_> {
 }
 
 /// Role, `sslmode`, `channel_binding`, and what comes of it.
-const PASSWORDS: [(&str, &str, &str, Expected<'_>); 15] = [
+const PASSWORDS: [(&str, &str, &str, Expected<'_>); 16] = [
     ("scram", "disable", "prefer", CLEAR),
     ("scram", "disable", "disable", CLEAR),
-    ("scram", "disable", "require", halted("needs an encrypted connection")),
+    (
+        "scram",
+        "disable",
+        "require",
+        Expected::Misconfigured("cannot be require without encryption"),
+    ),
+    ("scram", "prefer", "require", TLS),
     ("scram", "require", "prefer", TLS),
     ("scram", "require", "disable", TLS),
     ("scram", "verify-full", "require", TLS),
@@ -34,7 +40,7 @@ const PASSWORDS: [(&str, &str, &str, Expected<'_>); 15] = [
 ];
 
 /// The files of the client certificate, and what comes of them under `clientcert=verify-full`.
-const CERTIFICATES: [(&str, &str, &str, Expected<'_>); 6] = [
+const CERTIFICATES: [(&str, &str, &str, Expected<'_>); 7] = [
     ("the right certificate", "client.pem", "client.key", TLS),
     ("no certificate", "", "", halted("requires a valid client certificate")),
     (
@@ -48,6 +54,12 @@ const CERTIFICATES: [(&str, &str, &str, Expected<'_>); 6] = [
         "client-wrong-authority.pem",
         "client-wrong-authority.key",
         Expected::Refused("does not accept our client certificate (UnknownCA)"),
+    ),
+    (
+        "an expired certificate",
+        "client-expired.pem",
+        "client-expired.key",
+        Expected::Refused("does not accept our client certificate (CertificateExpired)"),
     ),
     (
         "another certificate's key",
@@ -115,5 +127,18 @@ fn passwords_channel_binding_and_client_certificates_are_held_to_their_rules() {
         }
         cells.push(Cell { name: format!("clientcert: {name}"), environment, expected });
     }
-    check_all(&mut cells, || server.database("authentication"), Kafka::shared());
+    let make = || server.database("authentication");
+    check_all(&mut cells, make, Kafka::shared());
+
+    let unsupported = Expected::Refused("signed in a way that is not supported");
+    for (hash, expected) in [("sha384", TLS), ("sha512", unsupported)] {
+        server.set(&[
+            ("ssl_cert_file", &certificates.path(&format!("{hash}.pem"))),
+            ("ssl_key_file", &certificates.path(&format!("{hash}.key"))),
+        ]);
+        let mut environment = usual("scram", "verify-full");
+        environment.push(("PGCHANNELBINDING", "require".to_owned()));
+        let name = format!("scram: a certificate signed with {hash}, channel_binding=require");
+        check_all(&mut [Cell { name, environment, expected }], make, Kafka::shared());
+    }
 }

@@ -48,12 +48,26 @@ certificate right ours server "$here"
 certificate wrong-authority other server "$here"
 certificate wrong-host ours db.example DNS:db.example
 certificate expired ours server "$here" 2021
+certificate sooner ours server "$here" 2048
 certificate client ours certain DNS:certain
+certificate client-renewed other certain DNS:certain
+certificate client-expired ours certain DNS:certain 2021
 certificate client-of-another ours stranger DNS:stranger
 certificate client-wrong-authority other certain DNS:certain
+# Channel binding hashes a certificate as its signature does (RFC 5929).
+sed -i s/sha256/sha384/ ca.cnf
+certificate sha384 ours server "$here"
+sed -i s/sha384/sha512/ ca.cnf
+certificate sha512 ours server "$here"
 openssl pkcs8 -topk8 -v2 aes-256-cbc -in client.key -passout "pass:$1" -out client.encrypted.key
 chmod 600 ./*.key ./*.both.pem
 "#;
+
+/// When most of them expire, in seconds since 1970: `date -d 2049-01-01Z +%s`.
+pub(super) const EXPIRY: f64 = 2_493_072_000.0;
+
+/// When `sooner` expires: `date -d 2048-01-01Z +%s`.
+pub(super) const SOONER: f64 = 2_461_449_600.0;
 
 /// Files of three authorities, `ours`, `other` and `unrelated`, and of what the first two signed: `<name>.pem`, `<name>.key`,
 /// and both in `<name>.both.pem`.
@@ -74,6 +88,14 @@ impl Certificates {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "openssl made no certificates; it said:\n{said}");
         Self { folder }
+    }
+
+    /// The path of a copy of a file, for a test that replaces it.
+    #[track_caller]
+    pub(super) fn copy(&self, file: &str) -> String {
+        let path = format!("{}.copy", self.path(file));
+        std::fs::copy(self.path(file), &path).unwrap();
+        path
     }
 
     /// The path of a file.

@@ -24,6 +24,7 @@ fn the_first_host_that_is_wanted_is_taken() {
         let hosts: Vec<_> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
         hosts.join(",")
     };
+    let not_followed = Expected::Halted("not_ready", "the server is a standby");
     for (name, ports, wanted, expected) in [
         ("a dead host, then the primary", vec![dead, good], "", reached),
         ("a standby, then the primary", vec![standing_by, good], "", reached),
@@ -31,12 +32,11 @@ fn the_first_host_that_is_wanted_is_taken() {
         ("dead, standby, primary", vec![dead, standing_by, good], "read-write", reached),
         ("only the standby", vec![standing_by], "", none),
         ("a dead host and the standby", vec![dead, standing_by], "", none),
-        (
-            "a standby is not followed",
-            vec![standing_by],
-            "any",
-            Expected::Halted("not_ready", "the server is a standby"),
-        ),
+        ("a standby, taken first", vec![standing_by, good], "any", not_followed),
+        ("a standby, wanted", vec![good, standing_by], "standby", not_followed),
+        ("a standby, preferred", vec![good, standing_by], "prefer-standby", not_followed),
+        ("a standby, as it is read-only", vec![good, standing_by], "read-only", not_followed),
+        ("no standby, so the primary", vec![good], "prefer-standby", reached),
         ("only dead hosts", vec![dead, dead], "", Expected::Refused("Connection refused")),
     ] {
         let url = format!("postgres://postgres@{}/{}", hosts(&ports), database.name());

@@ -33,7 +33,8 @@ impl Broker {
             let mut properties = vec![
                 "ssl.truststore.type=PEM".to_owned(),
                 format!("ssl.truststore.location={}", certificates.path("ours.pem")),
-                "sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512".to_owned(),
+                "sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512".to_owned(),
+                "listener.name.open.sasl.enabled.mechanisms=SCRAM-SHA-512".to_owned(),
             ];
             for (index, (name, protocol, certificate)) in LISTENERS.iter().enumerate() {
                 listeners += &format!(",{name}://127.0.0.1:{}", port(index));
@@ -50,10 +51,12 @@ impl Broker {
                         "{prefix}.plain.sasl.jaas.config={module}.plain.PlainLoginModule required \
                          user_plain=\"{CANARY}\";"
                     ));
-                    properties.push(format!(
-                        "{prefix}.scram-sha-512.sasl.jaas.config={module}.scram.ScramLoginModule \
-                         required;"
-                    ));
+                    for scram in ["scram-sha-256", "scram-sha-512"] {
+                        properties.push(format!(
+                            "{prefix}.{scram}.sasl.jaas.config={module}.scram.ScramLoginModule \
+                             required;"
+                        ));
+                    }
                 }
             }
             properties.push("listener.name.mutual.ssl.client.auth=required".to_owned());
@@ -61,7 +64,9 @@ impl Broker {
             properties.push(format!("listener.security.protocol.map={protocols}"));
             properties
         });
-        kafka.scram_user("scram", CANARY);
+        for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
+            kafka.scram_user(mechanism, "scram", CANARY);
+        }
         Self { kafka, first_port }
     }
 
@@ -75,6 +80,8 @@ impl Broker {
 const STREAMS: Expected<'_> = Expected::Streams;
 const ISSUER: Expected<'_> = Expected::Refused("authority that is not trusted");
 const CLIENT: Expected<'_> = Expected::Refused("the broker does not accept our client certificate");
+
+const KEY: Expected<'_> = Expected::Refused("KAFKA_SSL_KEY_PASSWORD");
 
 const fn halted(reason: &str) -> Expected<'_> {
     Expected::Halted("authentication", reason)
@@ -97,6 +104,8 @@ const PLAIN: [(&str, &str); 2] =
     [("KAFKA_SASL_MECHANISM", "PLAIN"), ("KAFKA_SASL_USERNAME", "plain")];
 const SCRAM: [(&str, &str); 2] =
     [("KAFKA_SASL_MECHANISM", "SCRAM-SHA-512"), ("KAFKA_SASL_USERNAME", "scram")];
+
+const SCRAM_256: (&str, &str) = ("KAFKA_SASL_MECHANISM", "SCRAM-SHA-256");
 
 const ENCRYPTION: &[Row] = &[
     ("right authority", "RIGHT", "ssl", &[CA], STREAMS),
@@ -152,12 +161,27 @@ const PASSWORDS: &[Row] = &[
         &[CA, SCRAM[0], SCRAM[1], WRONG],
         halted("Authentication failed during authentication due to invalid credentials"),
     ),
+    ("SCRAM-SHA-256", "PASSWORD", "sasl_ssl", &[CA, SCRAM_256, SCRAM[1], PASSWORD], STREAMS),
     (
-        "a mechanism that the broker has not",
+        "SCRAM-SHA-256, wrong password",
         "PASSWORD",
         "sasl_ssl",
-        &[CA, ("KAFKA_SASL_MECHANISM", "SCRAM-SHA-256"), SCRAM[1], PASSWORD],
-        halted("SCRAM-SHA-256"),
+        &[CA, SCRAM_256, SCRAM[1], WRONG],
+        halted("Authentication failed during authentication due to invalid credentials"),
+    ),
+    (
+        "SCRAM-SHA-512, a user that is not there",
+        "PASSWORD",
+        "sasl_ssl",
+        &[CA, SCRAM[0], ("KAFKA_SASL_USERNAME", "nobody"), PASSWORD],
+        halted("Authentication failed during authentication due to invalid credentials"),
+    ),
+    (
+        "a mechanism that the broker has not",
+        "OPEN",
+        "sasl_plaintext",
+        &[SCRAM_256, SCRAM[1], PASSWORD],
+        halted("broker's supported mechanisms: SCRAM-SHA-512"),
     ),
     (
         "SCRAM-SHA-512 in the clear",
@@ -198,6 +222,58 @@ const CLIENT_CERTIFICATES: &[Row] = &[
             ("KAFKA_SSL_KEY_PASSWORD", CANARY),
         ],
         STREAMS,
+    ),
+    (
+        "client certificate, encrypted key, wrong password",
+        "MUTUAL",
+        "ssl",
+        &[
+            CA,
+            ("KAFKA_SSL_CERTIFICATE_LOCATION", "client.pem"),
+            ("KAFKA_SSL_KEY_LOCATION", "client.encrypted.key"),
+            ("KAFKA_SSL_KEY_PASSWORD", "canary-word-71c-wrong"),
+        ],
+        KEY,
+    ),
+    (
+        "client certificate, encrypted key, no password",
+        "MUTUAL",
+        "ssl",
+        &[
+            CA,
+            ("KAFKA_SSL_CERTIFICATE_LOCATION", "client.pem"),
+            ("KAFKA_SSL_KEY_LOCATION", "client.encrypted.key"),
+        ],
+        KEY,
+    ),
+    (
+        "another certificate's key",
+        "MUTUAL",
+        "ssl",
+        &[
+            CA,
+            ("KAFKA_SSL_CERTIFICATE_LOCATION", "client.pem"),
+            ("KAFKA_SSL_KEY_LOCATION", "right.key"),
+        ],
+        Expected::Refused("KAFKA_SSL_KEY_LOCATION is the key of another certificate"),
+    ),
+    (
+        "an expired client certificate",
+        "MUTUAL",
+        "ssl",
+        &[
+            CA,
+            ("KAFKA_SSL_CERTIFICATE_LOCATION", "client-expired.pem"),
+            ("KAFKA_SSL_KEY_LOCATION", "client-expired.key"),
+        ],
+        CLIENT,
+    ),
+    (
+        "a file that holds no authority",
+        "RIGHT",
+        "ssl",
+        &[("KAFKA_SSL_CA_LOCATION", "client.key")],
+        Expected::Refused("KAFKA_SSL_CA_LOCATION holds no certificate"),
     ),
     ("no client certificate", "MUTUAL", "ssl", &[CA], CLIENT),
     (

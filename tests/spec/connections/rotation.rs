@@ -1,7 +1,11 @@
 //! Passwords that change while walpost runs.
 
-use super::{CANARY, all_it_shows, halted_by};
+use super::certificates::{Certificates, EXPIRY, SOONER};
+use super::{CANARY, all_it_shows, assert_shows_no_secret, expiry, halted_by};
 use crate::servers::{Database, Kafka, Postgres, Settings, free_ports, until};
+
+/// How long a session lives at the broker that asks for passwords again.
+const REAUTHENTICATION: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// Rows that are written at each step.
 const STEP: u32 = 50;
@@ -47,14 +51,60 @@ fn a_new_postgres_password_is_read_from_its_file_without_a_restart() {
     read(&database, kafka, 3 * STEP);
     write_and_read(&database, kafka, 3);
 
-    let shown = all_it_shows(&walpost);
-    assert!(!shown.contains(CANARY), "{shown}");
+    assert_shows_no_secret(&all_it_shows(&walpost), "postgres rotation");
+}
+
+#[test]
+fn renewed_certificates_are_used_from_the_next_connection_on() {
+    let server = Postgres::start(18);
+    let certificates = Certificates::make(CANARY);
+    let [ours, sooner, right] =
+        ["ours", "sooner", "right"].map(|name| certificates.path(&format!("{name}.pem")));
+    let database = server.database("renewal");
+    database.create_outbox();
+    database.execute("create role certain login superuser");
+    server.allow_first(&["hostssl all certain 127.0.0.1/32 cert"]);
+    server.set(&[
+        ("ssl_cert_file", &sooner),
+        ("ssl_key_file", &certificates.path("sooner.key")),
+        ("ssl_ca_file", &ours),
+        ("ssl", "on"),
+    ]);
+    // Copies, since they are going to be replaced.
+    let (certificate, key) = (certificates.copy("client.pem"), certificates.copy("client.key"));
+    let kafka = Kafka::shared();
+    let url = format!("postgres://certain@localhost:{}/{}", server.port(), database.name());
+    let mut walpost = Settings::new(&database, kafka)
+        .env("DATABASE_URL", url)
+        .env("PGSSLMODE", "verify-full")
+        .env("PGSSLROOTCERT", &ours)
+        .env("PGSSLCERT", &certificate)
+        .env("PGSSLKEY", &key)
+        .start();
+    walpost.wait_until_ready();
+    write_and_read(&database, kafka, 0);
+    assert_eq!(expiry(&walpost, "postgres"), SOONER);
+
+    // The server's certificate, and ours, which the server would no longer take.
+    std::fs::copy(certificates.path("client-renewed.pem"), &certificate).unwrap();
+    std::fs::copy(certificates.path("client-renewed.key"), &key).unwrap();
+    server.set(&[
+        ("ssl_cert_file", &right),
+        ("ssl_key_file", &certificates.path("right.key")),
+        ("ssl_ca_file", &certificates.path("other.pem")),
+    ]);
+    assert_eq!(expiry(&walpost, "postgres"), SOONER);
+    database.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'certain'",
+    );
+    write_and_read(&database, kafka, 1);
+    until("the new certificate's end", || (expiry(&walpost, "postgres") == EXPIRY).then_some(()));
 }
 
 #[test]
 fn a_new_kafka_password_is_read_from_its_file_without_a_restart() {
     let port = free_ports(1);
-    // The broker asks for the password again every three seconds (KIP-368), as it would of a new
+    // The broker asks for the password again every few seconds (KIP-368), as it would of a new
     // connection, and closes the connection of who does not know it.
     let kafka = Kafka::start_with_listeners(|plaintext| {
         let scram = "listener.name.sasl.scram-sha-512";
@@ -72,11 +122,11 @@ fn a_new_kafka_password_is_read_from_its_file_without_a_restart() {
                 "{scram}.sasl.jaas.config=\
                  org.apache.kafka.common.security.scram.ScramLoginModule required;"
             ),
-            format!("{scram}.connections.max.reauth.ms=3000"),
+            format!("{scram}.connections.max.reauth.ms={}", REAUTHENTICATION.as_millis()),
         ]
     });
     let password = |number: u32| format!("{CANARY}-{number}");
-    kafka.scram_user("relay", &password(1));
+    kafka.scram_user("SCRAM-SHA-512", "relay", &password(1));
     let database = Postgres::newest().database("rotation");
     database.create_outbox();
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -91,7 +141,7 @@ fn a_new_kafka_password_is_read_from_its_file_without_a_restart() {
     walpost.wait_until_ready();
     write_and_read(&database, &kafka, 0);
 
-    kafka.scram_user("relay", &password(2));
+    kafka.scram_user("SCRAM-SHA-512", "relay", &password(2));
     until("the halt", || (halted_by(&walpost) == "authentication").then_some(()));
     database.insert_rows("order", STEP, STEP, 5);
     std::fs::write(file.path(), password(2)).unwrap();
@@ -99,8 +149,19 @@ fn a_new_kafka_password_is_read_from_its_file_without_a_restart() {
     walpost.wait_until_ready();
     write_and_read(&database, &kafka, 2);
 
-    let shown = all_it_shows(&walpost);
-    assert!(!shown.contains(CANARY), "{shown}");
+    // A broker that dies while it is asked for the mechanism has not refused the password.
+    let generation = walpost.metrics().get("walpost_producer_generation", &[]);
+    kafka.freeze();
+    // The session ends meanwhile, and librdkafka asks for the next.
+    std::thread::sleep(REAUTHENTICATION + std::time::Duration::from_secs(1));
+    kafka.kill();
+    walpost.wait_for_line("mechanism handshake failed: Local: ");
+    kafka.start_again();
+    write_and_read(&database, &kafka, 3);
+    let after = walpost.metrics().get("walpost_producer_generation", &[]);
+    assert_eq!(after, generation, "{}", walpost.log());
+
+    assert_shows_no_secret(&all_it_shows(&walpost), "kafka rotation");
 }
 
 /// Writes the rows of a step and waits until they and all before are in Kafka.

@@ -7,13 +7,15 @@ use super::{CANARY, Cell, Expected};
 use crate::servers::{Database, Kafka, Postgres, script};
 
 /// The modes, and whether our authority's certificate is named in `PGSSLROOTCERT`.
-const MODES: [(&str, bool); 9] = [
+const MODES: [(&str, bool); 11] = [
     ("disable", true),
     ("allow", true),
     ("prefer", true),
     ("require", true),
     ("verify-ca", true),
     ("verify-full", true),
+    ("allow", false),
+    ("prefer", false),
     ("require", false),
     ("verify-ca", false),
     ("verify-full", false),
@@ -25,47 +27,53 @@ const ISSUER: Expected<'_> = Expected::Refused("signed by an authority that is n
 const HOST: Expected<'_> = Expected::Refused("certificate is for another host");
 const EXPIRED: Expected<'_> = Expected::Refused("certificate has expired");
 const NO_TLS: Expected<'_> = Expected::Refused("the server does not offer TLS");
-const ROOT: Expected<'_> = Expected::Refused("cannot be used with the system's authorities");
+const ROOT: Expected<'_> =
+    Expected::Misconfigured("must be verify-full with the system's authorities");
 const RULE: Expected<'_> = Expected::Halted("authentication", "pg_hba.conf rejects connection");
 
 /// A kind of server: its name, its certificate ("" without TLS), the role, which decides the rule of
 /// `pg_hba.conf`, and what comes of each of [`MODES`].
-type Kind = (&'static str, &'static str, &'static str, [Expected<'static>; 9]);
+type Kind = (&'static str, &'static str, &'static str, [Expected<'static>; 11]);
 
 const SERVERS: [Kind; 8] = [
-    ("right", "right", "relay", [CLEAR, CLEAR, TLS, TLS, TLS, TLS, TLS, ROOT, ISSUER]),
+    ("right", "right", "relay", [CLEAR, CLEAR, TLS, TLS, TLS, TLS, CLEAR, TLS, TLS, ROOT, ISSUER]),
     // With an authority named, `prefer` too verifies, and falls back to no encryption.
     (
         "wrong authority",
         "wrong-authority",
         "relay",
-        [CLEAR, CLEAR, CLEAR, ISSUER, ISSUER, ISSUER, TLS, ROOT, ISSUER],
+        [CLEAR, CLEAR, CLEAR, ISSUER, ISSUER, ISSUER, CLEAR, TLS, TLS, ROOT, ISSUER],
     ),
-    ("wrong host", "wrong-host", "relay", [CLEAR, CLEAR, TLS, TLS, TLS, HOST, TLS, ROOT, ISSUER]),
+    (
+        "wrong host",
+        "wrong-host",
+        "relay",
+        [CLEAR, CLEAR, TLS, TLS, TLS, HOST, CLEAR, TLS, TLS, ROOT, ISSUER],
+    ),
     (
         "expired",
         "expired",
         "relay",
-        [CLEAR, CLEAR, CLEAR, EXPIRED, EXPIRED, EXPIRED, TLS, ROOT, EXPIRED],
+        [CLEAR, CLEAR, CLEAR, EXPIRED, EXPIRED, EXPIRED, CLEAR, TLS, TLS, ROOT, EXPIRED],
     ),
     (
         "plaintext only",
         "",
         "relay",
-        [CLEAR, CLEAR, CLEAR, NO_TLS, NO_TLS, NO_TLS, NO_TLS, ROOT, NO_TLS],
+        [CLEAR, CLEAR, CLEAR, NO_TLS, NO_TLS, NO_TLS, CLEAR, CLEAR, NO_TLS, ROOT, NO_TLS],
     ),
-    ("hostssl", "right", "tls_only", [RULE, TLS, TLS, TLS, TLS, TLS, TLS, ROOT, ISSUER]),
+    ("hostssl", "right", "tls_only", [RULE, TLS, TLS, TLS, TLS, TLS, TLS, TLS, TLS, ROOT, ISSUER]),
     (
         "hostssl, wrong authority",
         "wrong-authority",
         "tls_only",
-        [RULE, RULE, ISSUER, ISSUER, ISSUER, ISSUER, TLS, ROOT, ISSUER],
+        [RULE, RULE, ISSUER, ISSUER, ISSUER, ISSUER, TLS, TLS, TLS, ROOT, ISSUER],
     ),
     (
         "hostnossl",
         "right",
         "clear_only",
-        [CLEAR, CLEAR, CLEAR, RULE, RULE, RULE, RULE, ROOT, ISSUER],
+        [CLEAR, CLEAR, CLEAR, RULE, RULE, RULE, CLEAR, CLEAR, RULE, ROOT, ISSUER],
     ),
 ];
 
@@ -150,7 +158,10 @@ fn libpq(name: &str, environment: &[(&str, String)], expected: Expected<'_>) {
     let tls = output.status.success().then(|| said.trim() == "t");
     let expected = match expected {
         Expected::StreamsOver { tls } => Some(tls),
-        Expected::Streams | Expected::Refused(_) | Expected::Halted(..) => None,
+        Expected::Streams
+        | Expected::Refused(_)
+        | Expected::Misconfigured(_)
+        | Expected::Halted(..) => None,
     };
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(tls, expected, "{name}: libpq does something else: {error}");

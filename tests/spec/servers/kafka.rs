@@ -105,11 +105,11 @@ impl Kafka {
         script("kafka-tool", &arguments);
     }
 
-    /// Makes a SCRAM-SHA-512 user, or gives it another password.
+    /// Makes a user of `mechanism`, as `SCRAM-SHA-512`, or gives it another password.
     #[track_caller]
-    pub(crate) fn scram_user(&self, name: &str, password: &str) {
-        let (bootstrap, config) =
-            (self.bootstrap(), format!("SCRAM-SHA-512=[iterations=4096,password={password}]"));
+    pub(crate) fn scram_user(&self, mechanism: &str, name: &str, password: &str) {
+        let bootstrap = self.bootstrap();
+        let config = format!("{mechanism}=[iterations=4096,password={password}]");
         let mut arguments = vec!["configs", "--bootstrap-server", &bootstrap, "--alter"];
         arguments.extend(["--entity-type", "users", "--entity-name", name]);
         arguments.extend(["--add-config", &config]);
