@@ -1,0 +1,1 @@
+//! The page of rules, made of the cases.
