@@ -6,14 +6,21 @@
 //! reading of the same rules says what the envelope has to hold. The page is made of the cases.
 
 mod attributes;
+mod bad_rows;
+mod columns;
+mod content_type;
 mod extensions;
+mod keys;
 mod page;
+mod plain_headers;
 mod relay;
 mod roles;
 mod shown;
 mod structured;
+mod structured_mode;
 mod templates;
 mod time;
+mod trace;
 
 use self::relay::Relay;
 use crate::servers::Record;
@@ -40,7 +47,8 @@ pub(crate) struct Example {
     rule: &'static str,
     /// What follows `insert into outbox`, when it begins with a parenthesis; else statements.
     row: &'static str,
-    /// The lines of each record; `no NAME` takes a common line away.
+    /// The lines of each record; `no NAME` takes a common line away. One in the topic of dead
+    /// letters has the lines of [`LETTER`] too.
     events: &'static [&'static [&'static str]],
 }
 
@@ -58,17 +66,11 @@ const EVENT: &[&str] = &[
     "value: {}",
 ];
 
-/// What its dead letter has, when it has to be one.
+/// The topic of dead letters.
+const DEAD_LETTER: &str = "topic: shop.dlq";
+
+/// What a dead letter has in addition to what could be made of the event.
 const LETTER: &[&str] = &[
-    "topic: shop.dlq",
-    "key: (null)",
-    "ce_specversion: 1.0",
-    "ce_id: e1",
-    "ce_source: /shop/public/outbox",
-    "ce_type: Placed",
-    "ce_time: (commit time)",
-    "content-type: application/json",
-    "value: {}",
     "walpost-connector: shop.shop",
     "walpost-error-time: (now)",
     "walpost-position: (commit position)+0",
@@ -78,8 +80,20 @@ const LETTER: &[&str] = &[
 ];
 
 /// Every case that the page shows, in its order.
-const CASES: &[&[Case]] =
-    &[attributes::CASES, roles::CASES, templates::CASES, extensions::CASES, time::CASES];
+const CASES: &[&[Case]] = &[
+    attributes::CASES,
+    roles::CASES,
+    templates::CASES,
+    keys::CASES,
+    content_type::CASES,
+    structured_mode::CASES,
+    time::CASES,
+    extensions::CASES,
+    trace::CASES,
+    plain_headers::CASES,
+    columns::CASES,
+    bad_rows::CASES,
+];
 
 /// Runs a case in both modes, or in the one that its settings name.
 #[track_caller]

@@ -1,6 +1,6 @@
 //! Extension attributes, by the type of their column.
 
-use super::{Case, EVENT, Example, LETTER, check};
+use super::{Case, DEAD_LETTER, EVENT, Example, check};
 use crate::servers::Settings;
 
 pub(super) const CASES: &[Case] = &[TYPES, ODD_TYPES, ROLES];
@@ -138,13 +138,7 @@ const ODD_TYPES: Case = Case {
             rule: "A Timestamp has to be one that RFC 3339 can write.",
             row: "(di) values ('infinity')",
             events: &[&[
-                LETTER[0],
-                LETTER[9],
-                LETTER[10],
-                LETTER[11],
-                LETTER[12],
-                LETTER[13],
-                LETTER[14],
+                DEAD_LETTER,
                 "walpost-error-attribute: di",
                 "walpost-error-reason: not_representable",
                 "walpost-error-message: di is no time that RFC 3339 can write, which are those of the \

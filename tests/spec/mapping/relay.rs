@@ -65,31 +65,40 @@ impl Relay {
     /// Runs statements in a transaction of their own, or as they are when they begin one.
     #[track_caller]
     pub(super) fn insert(&self, row: &str) -> Transaction {
+        let (id, transaction) = self.insert_numbered(row);
+        let commit_time = id.map_or_else(String::new, |id| {
+            self.database.value(&format!(
+                "select to_char(pg_xact_commit_timestamp('{id}') at time zone 'UTC',
+                 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
+            ))
+        });
+        // A full second has no fraction.
+        Transaction { commit_time: commit_time.replace(".000000Z", "Z"), ..transaction }
+    }
+
+    /// As [`Self::insert`], in a server that does not remember the times of commits.
+    #[track_caller]
+    pub(super) fn insert_only(&self, row: &str) -> Transaction {
+        self.insert_numbered(row).1
+    }
+
+    #[track_caller]
+    fn insert_numbered(&self, row: &str) -> (Option<String>, Transaction) {
         let sql = inner(row, self.name());
         let begins = ["(", "values", "default values"].iter().any(|start| sql.starts_with(start));
         let sql = if begins { format!("insert into outbox {sql}") } else { sql };
         let from = self.database.value("select pg_current_wal_insert_lsn()");
         let id = if sql.starts_with("begin") {
             self.database.execute(&sql);
-            String::new()
+            None
         } else {
-            let rows = self
-                .database
-                .query(&format!("begin; {sql}; select pg_current_xact_id()::xid; commit"));
-            rows.last().and_then(|row| row.first()?.clone()).expect("a transaction's number")
+            let number = "select pg_current_xact_id()::xid";
+            let rows = self.database.query(&format!("begin; {sql}; {number}; commit"));
+            rows.last().and_then(|row| row.first()?.clone())
         };
         let to = self.database.value("select pg_current_wal_insert_lsn()");
-        let commit_time = if id.is_empty() {
-            String::new()
-        } else {
-            self.database.value(&format!(
-                "select to_char(pg_xact_commit_timestamp('{id}') at time zone 'UTC',
-                 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
-            ))
-        };
-        // A full second has no fraction.
-        let commit_time = commit_time.replace(".000000Z", "Z");
-        Transaction { commit_time, positions: (lsn(&from), lsn(&to)) }
+        let positions = (lsn(&from), lsn(&to));
+        (id, Transaction { commit_time: String::new(), positions })
     }
 
     /// Waits for so many records in the topics of this database, stops walpost in order, so that all

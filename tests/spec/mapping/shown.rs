@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::Case;
 use super::relay::Transaction;
+use super::{Case, DEAD_LETTER, LETTER};
 use crate::oracle::lsn;
 use crate::servers::Record;
 
@@ -29,7 +29,8 @@ pub(super) fn expected(case: &Case) -> Vec<Expected> {
     for (example, events) in case.examples.iter().map(|example| example.events).enumerate() {
         for own in events {
             let mut lines: Vec<String> = Vec::new();
-            for line in case.common {
+            let letter = if own.contains(&DEAD_LETTER) { LETTER } else { &[] };
+            for line in case.common.iter().chain(letter) {
                 let name = name_of(line);
                 let replaced = own
                     .iter()

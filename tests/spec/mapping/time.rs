@@ -1,25 +1,21 @@
 //! The attribute `time`.
 
-use super::{Case, EVENT, Example, LETTER, check};
+use super::{Case, DEAD_LETTER, EVENT, Example, check};
 
 pub(super) const CASES: &[Case] =
     &[ZONED, LOCAL, BERLIN, MILLISECONDS, SECONDS, MICROSECONDS, NANOSECONDS, DATE, TEXT];
 
 /// What a letter has beside an event, for a time that has no form.
 const NO_TIME: &[&str] = &[
-    LETTER[0],
+    DEAD_LETTER,
     "no ce_time",
-    LETTER[9],
-    LETTER[10],
-    LETTER[11],
-    LETTER[12],
-    LETTER[13],
-    LETTER[14],
     "walpost-error-attribute: time",
     "walpost-error-reason: not_representable",
-    "walpost-error-message: time is no time that RFC 3339 can write, which are those of the years 1 \
-     to 9999",
+    NO_TIME_MESSAGE,
 ];
+
+const NO_TIME_MESSAGE: &str = "walpost-error-message: time is no time that RFC 3339 can write, which \
+                               are those of the years 1 to 9999";
 
 /// The table of an outbox with a time column of this type.
 macro_rules! table {
@@ -82,17 +78,12 @@ const ZONED: Case = Case {
             events: &[
                 NO_TIME,
                 &[
-                    NO_TIME[0],
-                    NO_TIME[1],
-                    NO_TIME[2],
-                    NO_TIME[3],
+                    DEAD_LETTER,
+                    "no ce_time",
                     "walpost-position: (commit position)+1",
-                    NO_TIME[5],
-                    NO_TIME[6],
-                    NO_TIME[7],
-                    NO_TIME[8],
-                    NO_TIME[9],
-                    NO_TIME[10],
+                    "walpost-error-attribute: time",
+                    "walpost-error-reason: not_representable",
+                    NO_TIME_MESSAGE,
                 ],
             ],
         },
