@@ -173,7 +173,8 @@ fn identifier(text: &str) -> Result<(String, &str), String> {
         if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit() || c == '$') {
             return Err("expected an identifier as in SQL; put others in double quotes".to_owned());
         }
-        return Ok((name.to_lowercase(), rest));
+        // Only A to Z, as `downcase_identifier` of Postgres does in a database of UTF-8.
+        return Ok((name.to_ascii_lowercase(), rest));
     };
     let mut name = String::new();
     let mut characters = quoted.char_indices().peekable();
@@ -217,6 +218,7 @@ mod tests {
         check("\"Shop\".\"Out\"\"box\"", Some(&[("Shop", "Out\"box")]));
         check("a.b, c", Some(&[("a", "b"), ("public", "c")]));
         check("größe.tür", Some(&[("größe", "tür")]));
+        check("LÄDEN.Übersee", Some(&[("lÄden", "Übersee")]));
         for refused in ["", ",", "a.", ".a", "a.b.c", "a b", "\"a", "\"\"", "1a", "a,a"] {
             check(refused, None);
         }

@@ -160,7 +160,7 @@ const TOPICS: Case = Case {
             one. A letter says where it should have gone only if that is possible.",
     table: "create table outbox (id text default 'e1', type text default 'Placed',
     payload json default '{}', topic text)",
-    settings: &[("WALPOST_TOPIC", "shop.order"), ("WALPOST_CHECKPOINT_TOPIC", "shop.checkpoint")],
+    settings: &[("WALPOST_TOPIC", "shop.order"), ("WALPOST_CHECKPOINT_TOPIC", "positions.shop.a")],
     common: EVENT,
     examples: &[
         Example {
@@ -221,7 +221,7 @@ const TOPICS: Case = Case {
         },
         Example {
             rule: "The topic of the checkpoint is,",
-            row: "(topic) values ('shop.checkpoint')",
+            row: "(topic) values ('positions.shop.a')",
             events: &[OWN_TOPIC],
         },
         Example {

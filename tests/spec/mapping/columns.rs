@@ -101,8 +101,8 @@ const ALTERED: Case = Case {
             rule: "A change of type changes what it is.",
             row: "alter table outbox alter column payload drop default, \
                   alter column payload type bytea using convert_to(payload::text, 'UTF8'); \
-                  insert into outbox (payload) values ('\\x00')",
-            events: &[&["content-type: application/octet-stream", "value: (hex) 00"]],
+                  insert into outbox (payload) values ('\\xff')",
+            events: &[&["content-type: application/octet-stream", "value: (hex) ff"]],
         },
     ],
 };

@@ -44,7 +44,7 @@ const ENVELOPE: Case = Case {
             row: "(payload, content_type) values (E'a \"b\"\\n', 'text/plain')",
             events: &[&["value: {\"specversion\":\"1.0\",\"id\":\"e1\",\
                  \"source\":\"/shop/public/outbox\",\"type\":\"Placed\",\"time\":\"(commit time)\",\
-                 \"datacontenttype\":\"text/plain\",\"data\":\"a \\\"b\\\"\\n\"}"]],
+                 \"datacontenttype\":\"text/plain\",\"data\":\"a \\\"b\\\"\\u000a\"}"]],
         },
         Example {
             rule: "Booleans and Integers have no quotes; 64 bits have.",
