@@ -262,15 +262,15 @@ const TEMPLATES: Case = Case {
     region text default 'eu')",
     settings: &[("WALPOST_CE_TYPE", "{type}.v{schema_version}.{region}")],
     common: &[
-        EVENT[0],
-        EVENT[1],
-        EVENT[2],
-        EVENT[3],
-        EVENT[4],
+        "topic: shop.order",
+        "key: (null)",
+        "ce_specversion: 1.0",
+        "ce_id: e1",
+        "ce_source: /shop/public/outbox",
         "ce_type: Placed.v1.eu",
-        EVENT[6],
-        EVENT[7],
-        EVENT[8],
+        "ce_time: (commit time)",
+        "content-type: application/json",
+        "value: {}",
     ],
     examples: &[
         Example {

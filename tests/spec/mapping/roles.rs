@@ -194,7 +194,7 @@ const ABSENT: Case = Case {
         rule: "Only what is required is left.",
         row: "values ('e1', 'a', 'b', 'Placed', '{}', '2024-05-01Z', 'text/plain', 'urn:a',
               'urn:b', 'c', 'd', 'shop.e', '{\"f\": 1}', 'g', 'h', 'i', 'j', 'k', 1,
-              'traceparent=l\ntracestate=m')",
+              E'traceparent=l\\ntracestate=m')",
         events: &[&[]],
     }],
 };
