@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use walpost::outbox::bad_row::Reason;
 use walpost::outbox::role::Role;
 
-use super::{CASES, Case, Example, LETTER};
+use super::{CASES, Case, EVENT, Example, LETTER};
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/docs/events.md");
 
@@ -24,7 +24,8 @@ Each table below has a rule, a row, and the record that this row becomes. The da
 (`WALPOST_DLQ_TOPIC`), and the connector is `shop.shop`.
 
 How to read a record: `topic`, `key` and `value` are those of the record, every other line is a header, and there are
-no others. What stands under \"every record\" is not repeated; `no NAME` says that a record has it not. `(null)` is a
+no others. What stands under \"every record\" is not repeated in each row; the tables have defaults, so that a row
+says only what matters. `no NAME` says that a record has it not. `(null)` is a
 null key or value, `(empty)` one of no bytes, `(hex)` bytes that are no text, `(escaped)` a text with control
 characters, `(commit time)` the time at which the transaction was committed.
 
@@ -75,11 +76,18 @@ fn section(page: &mut String, case: &Case) {
         }
         page.push_str("```\n\n");
     }
-    page.push_str("Every record, where the row does not say otherwise:\n\n```text\n");
-    for line in case.common {
-        writeln!(page, "{line}").unwrap();
+    let first = cases().next().expect("a case");
+    if !std::ptr::eq(case, first) && case.common == EVENT {
+        writeln!(page, "Every record: as in [the first table](#{}).\n", anchor(first.title))
+            .unwrap();
+    } else {
+        page.push_str("Every record, where the row does not say otherwise:\n\n```text\n");
+        for line in case.common {
+            writeln!(page, "{line}").unwrap();
+        }
+        page.push_str("```\n\n");
     }
-    page.push_str("```\n\n| rule | `insert into outbox …` | record |\n| --- | --- | --- |\n");
+    page.push_str("| rule | `insert into outbox …` | record |\n| --- | --- | --- |\n");
     for example in case.examples {
         let Example { rule, row, .. } = example;
         let row = row.lines().map(str::trim_start).collect::<Vec<_>>().join(" ");
