@@ -112,6 +112,10 @@ fn in_attribute(text: &[u8]) -> Option<Reason> {
     }
 }
 
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok()
+}
+
 /// A row, told by its columns.
 #[derive(Clone, Debug)]
 struct Row {
@@ -239,10 +243,8 @@ impl Row {
             Some(Err(_)) if json || structured => {
                 broken.push(("payload", Reason::NotRepresentable));
             }
-            Some(Ok(text)) if json => {
-                if serde_json::from_str::<&serde_json::value::RawValue>(text).is_err() {
-                    broken.push(("payload", Reason::InvalidJson));
-                }
+            Some(Ok(text)) if json && !is_json(text) => {
+                broken.push(("payload", Reason::InvalidJson));
             }
             _ => {}
         }

@@ -54,10 +54,6 @@ impl Relay {
         self.database.name()
     }
 
-    pub(super) fn database(&self) -> &Database {
-        &self.database
-    }
-
     pub(super) fn log(&self) -> String {
         self.walpost.log()
     }

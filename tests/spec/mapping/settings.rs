@@ -38,7 +38,6 @@ const ODD: [(&str, &str); 12] = [
 fn lines(database: &Database, user: &str, mode: &str) -> Vec<String> {
     let name = database.name();
     database.execute(TABLE);
-    database.execute("alter table outbox alter column x set storage extended");
     let mut walpost = Settings::new(database, Kafka::shared())
         .env("DATABASE_URL", database.url().replace("postgres@", &format!("{user}@")))
         .env("WALPOST_CE_MODE", mode)

@@ -1,5 +1,6 @@
 //! Templates of topic, type and source.
 
+use super::relay::Relay;
 use super::{Case, EVENT, Example, check};
 
 pub(super) const CASES: &[Case] = &[TEMPLATES, BRACES, TOPIC_COLUMN];
@@ -88,4 +89,14 @@ fn two_braces_are_one() {
 #[test]
 fn a_row_may_name_its_topic() {
     check(&TOPIC_COLUMN);
+}
+
+#[test]
+fn a_topic_has_up_to_249_characters() {
+    let mut relay = Relay::start(&TOPIC_COLUMN, "binary");
+    let name = format!("{}.{}", relay.name(), "a".repeat(248 - relay.name().len()));
+    relay.insert(&format!("(topic) values ('{name}')"));
+    let records = relay.finish(1);
+    let [record] = records.as_slice() else { panic!("{records:?}") };
+    assert_eq!((record.topic.len(), &record.topic), (249, &name));
 }
