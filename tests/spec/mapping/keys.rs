@@ -133,8 +133,8 @@ fn a_key_is_in_the_partition_that_javas_client_chooses() {
     let (relay, kafka) = (Relay::start(&PARTITION_KEY, "binary"), Kafka::shared());
     let topic = format!("{}.order", relay.name());
     let by_java = format!("{}.java", relay.name());
-    kafka.create_topic(&topic, 11, &[]);
-    kafka.create_topic(&by_java, 11, &[]);
+    kafka.make_topic(&topic, PARTITIONS, &[]);
+    kafka.make_topic(&by_java, PARTITIONS, &[]);
     let keys: Vec<String> = (0..40).map(|n| "kü😀y-".repeat(n % 4) + &n.to_string()).collect();
     for key in &keys {
         relay.insert(&format!("(aggregateid) values ('{key}')"));
@@ -165,4 +165,38 @@ fn a_key_is_in_the_partition_that_javas_client_chooses() {
         let used: std::collections::BTreeSet<_> = keyless.map(|r| r.partition).collect();
         (used.len() > 2).then_some(())
     });
+}
+
+#[test]
+fn a_changed_number_of_partitions_is_told_and_counted() {
+    const MORE_OFTEN: &[(&str, &str)] =
+        &[("KAFKA_PROP_TOPIC_METADATA_REFRESH_INTERVAL_MS", "1000")];
+    let case = Case { settings: MORE_OFTEN, ..PARTITION_KEY };
+    let (relay, kafka) = (Relay::start(&case, "binary"), Kafka::shared());
+    let topic = format!("{}.order", relay.name());
+    kafka.make_topic(&topic, 2, &[]);
+    relay.insert("(aggregateid) values ('first')");
+    kafka.wait_for_records(&topic, 1);
+    let bootstrap = kafka.bootstrap();
+    kafka.run(&format!(
+        "kafka-topics.sh --bootstrap-server {bootstrap} --alter --topic {topic} --partitions 7"
+    ));
+    let line = until("the change to be told", || {
+        let log = relay.log();
+        log.lines()
+            .find(|line| line.contains("the number of partitions changed"))
+            .map(str::to_owned)
+    });
+    assert!(line.contains(&topic) && line.contains("\"before\":2,\"now\":7"), "{line}");
+    assert_eq!(relay.metrics().get("walpost_partition_changes_total", &[]), Some(1.0));
+    // From then on keys are where a Java producer would put them now.
+    until("a key in a partition that was not there", || {
+        relay.insert("(aggregateid) values ('moves: ' || gen_random_uuid())");
+        kafka.records(&topic).into_iter().find(|record| record.partition > 1)
+    });
+    let records = kafka.records(&topic);
+    for record in records.iter().filter(|record| record.partition > 1) {
+        assert_eq!(record.partition, partition::of_key(record.key.as_deref().unwrap(), 7));
+    }
+    assert_eq!(relay.log().matches("the number of partitions changed").count(), 1);
 }

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use super::Case;
 use crate::oracle::lsn;
 use crate::servers::walpost::Walpost;
-use crate::servers::{Database, Kafka, Postgres, Record, Settings, until};
+use crate::servers::{Database, Kafka, Metrics, Postgres, Record, Settings, until};
 
 /// A transaction as Postgres remembers it.
 #[derive(Clone, Debug)]
@@ -52,6 +52,10 @@ impl Relay {
 
     pub(super) fn name(&self) -> &str {
         self.database.name()
+    }
+
+    pub(super) fn metrics(&self) -> Metrics {
+        self.walpost.metrics()
     }
 
     pub(super) fn log(&self) -> String {
