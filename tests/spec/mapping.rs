@@ -7,6 +7,7 @@
 
 mod attributes;
 mod bad_rows;
+mod bad_topics;
 mod columns;
 mod content_type;
 mod extensions;
@@ -96,6 +97,7 @@ const CASES: &[&[Case]] = &[
     plain_headers::CASES,
     columns::CASES,
     bad_rows::CASES,
+    bad_topics::CASES,
 ];
 
 /// Runs a case in both modes, or in the one that its settings name.
