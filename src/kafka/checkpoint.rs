@@ -89,6 +89,13 @@ impl Checkpoint {
         }
     }
 
+    /// A snapshot was to begin, and the slot that was to be made for it may not be there yet: the
+    /// record has no place.
+    #[must_use]
+    pub fn is_announced(&self) -> bool {
+        self.phase == Phase::Snapshot && self.resume_lsn == Lsn::INVALID
+    }
+
     /// The same record at another place.
     #[must_use]
     pub fn at(&self, mark: Mark) -> Self {

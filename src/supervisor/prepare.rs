@@ -4,16 +4,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::first_start::Made;
 use super::watcher::{self, Watching};
-use super::{Supervisor, claim, first_start};
-use crate::config::Config;
+use super::{Supervisor, claim, first_start, snapshot};
+use crate::config::{Config, Snapshot};
 use crate::error::Failure;
-use crate::kafka::checkpoint::Checkpoint;
+use crate::kafka::checkpoint::{Checkpoint, Phase};
 use crate::kafka::client::{ANSWER_LIMIT, auxiliary, producer_properties};
-use crate::kafka::producer::Producer;
+use crate::kafka::producer::{Producer, TopicId};
 use crate::kafka::topics::Topics;
 use crate::lsn::Lsn;
-use crate::pipeline::{Generation, KnownTopics, RowSettings, Settings, TopicMaker};
+use crate::pipeline::{Generation, KnownTopics, RowSettings, Settings, SnapshotWork, TopicMaker};
+use crate::postgres::timestamp::PgTimestamp;
 use crate::postgres::catalog::{Catalog, Server, Slot, XactStatus};
 use crate::postgres::replication::{ReplicationConnection, ReplicationStream, StatusUpdate};
 use crate::proof::{self, Facts, LastTransaction};
@@ -45,11 +47,25 @@ pub(super) struct Prepared {
 }
 
 /// The two servers, reached.
-struct Reached {
-    catalog: Catalog,
-    server: Server,
-    producer: Producer,
-    cluster_id: String,
+pub(super) struct Reached {
+    pub(super) catalog: Catalog,
+    pub(super) server: Server,
+    pub(super) producer: Producer,
+    pub(super) cluster_id: String,
+}
+
+/// What the servers said on the connection that holds the slot.
+struct Identity {
+    system_identifier: String,
+    timeline: u32,
+    history: Vec<proof::TimelineSwitch>,
+}
+
+/// What was proven and claimed under the lock of the slot.
+struct Claimed {
+    checkpoint: Checkpoint,
+    checkpoint_topic: TopicId,
+    snapshot: Option<SnapshotWork>,
 }
 
 impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
@@ -63,12 +79,53 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             Failure::again("kafka_error", format!("failed to make a kafka client: {error}"))
         })?;
         claim::ensure_topic(&config, &topics).await?;
-        let watched = first_start::prepare(&config, &reached.catalog).await?;
-        let stream = loop {
-            self.wait_for_slot(&config, &reached).await?;
-            let mut connection = ReplicationConnection::connect(&config.database)
-                .await
-                .map_err(|error| Failure::postgres("connect for replication", &error))?;
+        let waits = || {
+            self.heartbeat.beat();
+            self.teller.status.set_state(State::Standby);
+            self.teller.kafka_contact();
+        };
+        let first_start::Begun { watched, mut made } =
+            first_start::prepare(&config, &mut reached, &self.nonce, waits).await?;
+        let (mut stream, identity) = self.take_slot(&config, &reached, &mut made).await?;
+        let claimed = {
+            let proof = self.prove_and_claim(&config, &mut reached, (&watched, &identity), made);
+            under_heartbeat(&mut stream, proof).await?
+        };
+        let settings = settings(&config, &reached.server, &watched, self.known_topics.clone());
+        let seen = (reached.server.wal_end, reached.server.now);
+        let watching =
+            watcher::watch(reached.catalog, Arc::new(config), watched, self.teller.clone(), seen);
+        let generation = Generation {
+            stream,
+            producer: reached.producer,
+            checkpoint: claimed.checkpoint,
+            checkpoint_topic: claimed.checkpoint_topic,
+            refused: self.refused.clone(),
+            alone_until: self.alone_until.take(),
+            snapshot: claimed.snapshot,
+        };
+        Ok(Prepared { generation, settings, watching })
+    }
+
+    /// Waits until nobody holds the slot, and takes it, which is the lock. The process that has
+    /// made it does so on the connection that it made it with.
+    async fn take_slot(
+        &self,
+        config: &Config,
+        reached: &Reached,
+        made: &mut Option<Made>,
+    ) -> Result<(ReplicationStream, Identity), Failure> {
+        let mut maker = made.as_mut().and_then(|made| made.connection.take());
+        loop {
+            let mut connection = match maker.take() {
+                Some(maker) => maker,
+                None => {
+                    self.wait_for_slot(config, reached).await?;
+                    ReplicationConnection::connect(&config.database)
+                        .await
+                        .map_err(|error| Failure::postgres("connect for replication", &error))?
+                }
+            };
             let identity = connection
                 .identify_system()
                 .await
@@ -78,38 +135,21 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             let started =
                 connection.start_replication(&config.slot, Lsn::INVALID, &publications, false);
             match started.await {
-                Ok(stream) => break (stream, identity, history),
+                Ok(stream) => {
+                    let identity = Identity {
+                        system_identifier: identity.system_id.to_string(),
+                        timeline: identity.timeline,
+                        history,
+                    };
+                    return Ok((stream, identity));
+                }
                 Err(error) if error.sqlstate() == Some("55006") => {
                     tracing::debug!("the slot was taken by another in the same moment");
                     tokio::time::sleep(STANDBY_POLL).await;
                 }
-                Err(error) => return Err(self.not_started(&config, &reached, &error).await),
+                Err(error) => return Err(self.not_started(config, reached, &error).await),
             }
-        };
-        let (mut stream, identity, history) = stream;
-        let proven = {
-            let proof = self.prove_and_claim(
-                &config,
-                &mut reached,
-                &watched,
-                (identity.system_id.to_string(), identity.timeline, history),
-            );
-            under_heartbeat(&mut stream, proof).await?
-        };
-        let settings = settings(&config, &reached.server, &watched, self.known_topics.clone());
-        let (checkpoint, checkpoint_topic) = proven;
-        let seen = (reached.server.wal_end, reached.server.now);
-        let watching =
-            watcher::watch(reached.catalog, Arc::new(config), watched, self.teller.clone(), seen);
-        let generation = Generation {
-            stream,
-            producer: reached.producer,
-            checkpoint,
-            checkpoint_topic,
-            refused: self.refused.clone(),
-            alone_until: self.alone_until.take(),
-        };
-        Ok(Prepared { generation, settings, watching })
+        }
     }
 
     /// Connects to both servers, side by side.
@@ -246,9 +286,9 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         &self,
         config: &Config,
         reached: &mut Reached,
-        watched: &Watched,
-        (system_identifier, timeline, history): (String, u32, Vec<proof::TimelineSwitch>),
-    ) -> Result<(Checkpoint, crate::kafka::producer::TopicId), Failure> {
+        (watched, identity): (&Watched, &Identity),
+        made: Option<Made>,
+    ) -> Result<Claimed, Failure> {
         let stored = claim::read(config).await?;
         let slot = slot(config, &reached.catalog).await?;
         let last_transaction = match &stored.checkpoint {
@@ -258,24 +298,75 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             _ => LastTransaction::Unknown,
         };
         let facts = Facts {
-            system_identifier,
-            timeline,
-            history,
+            system_identifier: identity.system_identifier.clone(),
+            timeline: identity.timeline,
+            history: identity.history.clone(),
             cluster_id: reached.cluster_id.clone(),
             confirmed_flush_lsn: slot.confirmed_flush_lsn.unwrap_or(Lsn::INVALID),
             wal_end: slot.wal_end,
             fingerprint: watched.fingerprint.clone(),
             last_transaction,
         };
-        let base = match &stored.checkpoint {
-            Some(checkpoint) => {
+        let mut work = None;
+        let base = match (&stored.checkpoint, made) {
+            (Some(checkpoint), made) if checkpoint.phase == Phase::Snapshot => {
+                let checkpoint = snapshot::placed(checkpoint, &facts);
+                proof::prove(&checkpoint, &facts)?;
+                let made = made.and_then(|made| made.snapshot);
+                let (base, found) = self.snapshot(config, reached, checkpoint, made).await?;
+                work = found;
+                base
+            }
+            (Some(checkpoint), _) => {
                 proof::prove(checkpoint, &facts)?;
                 say_added(config, watched, checkpoint);
                 checkpoint.clone()
             }
-            None => first_start::adopt(config, &reached.catalog, &facts, watched).await,
+            (None, Some(Made { snapshot: None, .. })) => claim::beginning(config, &facts, watched),
+            (None, Some(Made { snapshot: Some(_), .. })) => {
+                return Err(Failure::again(
+                    "kafka_error",
+                    "the checkpoint that was written a moment ago is not there",
+                ));
+            }
+            (None, None) => first_start::adopt(config, &reached.catalog, &facts, watched).await,
         };
-        claim::claim(config, &mut reached.producer, base, (&stored, &facts, &self.nonce)).await
+        let claim = (&stored, &facts, self.nonce.as_str());
+        let (checkpoint, checkpoint_topic) =
+            claim::claim(config, &mut reached.producer, base, claim).await?;
+        let over = reached.catalog.first_start_is_over(&config.slot).await;
+        over.map_err(|error| Failure::postgres("give the lock of a first start back", &error))?;
+        Ok(Claimed { checkpoint, checkpoint_topic, snapshot: work })
+    }
+
+    /// The rows before the stream, and the record under which they are sent.
+    async fn snapshot(
+        &self,
+        config: &Config,
+        reached: &Reached,
+        checkpoint: Checkpoint,
+        made: Option<SnapshotWork>,
+    ) -> Result<(Checkpoint, Option<SnapshotWork>), Failure> {
+        if config.snapshot == Snapshot::Never {
+            tracing::warn!(
+                "a snapshot was begun and not finished; WALPOST_SNAPSHOT=never gives it up"
+            );
+            first_start::say_what_is_not_sent(config, &reached.catalog).await;
+            return Ok((Checkpoint { phase: Phase::Stream, ..checkpoint }, None));
+        }
+        let slot_at = checkpoint.resume_lsn;
+        let mut work = match made {
+            // Nobody has moved the slot since this process made it.
+            Some(work) if work.slot_at == slot_at => work,
+            Some(_) | None => snapshot::again(config, &reached.catalog, slot_at).await?,
+        };
+        // Rows that are repeated have the time that they had.
+        if checkpoint.commit_time != 0 {
+            work.time = PgTimestamp::from_unix_micros(checkpoint.commit_time);
+        }
+        work.alone = self.alone_in_snapshot;
+        let commit_time = work.time.to_unix_micros();
+        Ok((Checkpoint { commit_time, ..checkpoint }, Some(work)))
     }
 }
 
