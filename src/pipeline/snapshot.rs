@@ -87,6 +87,13 @@ impl Snapshot {
         ledger
             .begin(work.slot_at, 0, work.time.to_unix_micros())
             .map_err(|violation| Failure::again("internal", violation.to_string()))?;
+        if work.estimated != Some(0) {
+            tracing::info!(
+                slot_at = %work.slot_at,
+                rows_estimated = work.estimated,
+                "publishing the rows that are in the table, and then the stream"
+            );
+        }
         let now = Instant::now();
         let snapshot = Self {
             work,
@@ -204,13 +211,14 @@ impl Pipeline {
         self.snapshot = None;
         self.unread = true;
         self.silent_since = Instant::now();
-        let took = spoken(began_at.elapsed().as_secs_f64());
-        tracing::info!(
-            rows,
-            took,
-            slot_at = %mark.resume_lsn,
-            "every row that was in the table is confirmed; the stream goes on from here"
-        );
+        if rows > 0 {
+            tracing::info!(
+                rows,
+                took = spoken(began_at.elapsed().as_secs_f64()),
+                slot_at = %mark.resume_lsn,
+                "every row that was in the table is confirmed; the stream goes on from here"
+            );
+        }
         self.rows.teller.snapshot_is_over();
         Ok(())
     }

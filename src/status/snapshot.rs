@@ -40,7 +40,8 @@
 //! ```
 //!
 //! While the rows of a first start are published, `snapshot` is `{"table": "public.outbox",
-//! "rows_done": 1000, "rows_estimated": 5000}`, rows of all tables together.
+//! "rows_done": 1000, "rows_estimated": 5000, "rows_per_second": 500, "seconds_left": 8.0}`, rows of
+//! all tables together.
 //!
 //! A halt is `{"code": "slot_missing", "message": "…", "hint": "…", "resumes_by_itself": false}`,
 //! a holder `{"pid": 123, "application": "walpost/shop.walpost", "address": "10.0.0.3"}`.

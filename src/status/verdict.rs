@@ -1,6 +1,6 @@
 //! One sentence that says how it goes and, if it does not, what to do.
 
-use super::facts::{Holder, WalStatus};
+use super::facts::{Holder, SnapshotFacts, WalStatus};
 use super::health;
 use super::snapshot::Snapshot;
 use super::span::{spoken, spoken_bytes};
@@ -11,10 +11,7 @@ pub(super) fn verdict(snapshot: &Snapshot) -> String {
     let mut sentence = match snapshot.state {
         State::Starting => starting(snapshot),
         State::Standby => standby(snapshot),
-        State::Snapshotting => format!(
-            "snapshotting: publishing the rows that were in the table, {} events so far",
-            snapshot.counts.events
-        ),
+        State::Snapshotting => snapshotting(snapshot),
         State::Streaming => format!("streaming, {}; {}", behind(snapshot), confirmed(snapshot)),
         State::Backpressured => format!(
             "backpressured: {} of {} wait for Kafka, {}; {}",
@@ -40,6 +37,27 @@ pub(super) fn verdict(snapshot: &Snapshot) -> String {
         sentence.push_str(&snapshot.live.reason);
     }
     sentence
+}
+
+fn snapshotting(snapshot: &Snapshot) -> String {
+    let doing = "snapshotting: publishing the rows that were in the table before the stream";
+    snapshot.snapshot.as_ref().map_or_else(|| doing.to_owned(), |so_far| format!("{doing}, {}", progress(so_far)))
+}
+
+/// How far a snapshot is: `1000 of about 5000 rows, 500 a second, 8 s left`.
+pub(crate) fn progress(facts: &SnapshotFacts) -> String {
+    let mut text = facts.rows_done.to_string();
+    if let Some(rows) = facts.rows_estimated {
+        text.push_str(&format!(" of about {rows}"));
+    }
+    text.push_str(" rows");
+    if facts.rows_per_second > 0 {
+        text.push_str(&format!(", {} a second", facts.rows_per_second));
+    }
+    if let Some(seconds) = facts.seconds_left {
+        text.push_str(&format!(", {} left", spoken(seconds)));
+    }
+    text
 }
 
 fn behind(snapshot: &Snapshot) -> String {

@@ -206,6 +206,8 @@ impl Found {
         let Some(checkpoint) = &self.stored.checkpoint else { return found };
         let name = &config.slot;
         match &self.slot {
+            // The slot was to be made after this record; the next start makes it.
+            None if checkpoint.is_announced() => return found,
             None => found.push(Objection {
                 code: HaltCode::SlotMissing,
                 message: format!("replication slot {name} does not exist"),
@@ -217,7 +219,8 @@ impl Found {
                 }
             }
         }
-        found.extend(objections(checkpoint, &self.facts));
+        let placed = checkpoint.placed(self.facts.confirmed_flush_lsn);
+        found.extend(objections(&placed, &self.facts));
         if self.readable == Some(Readable::NoPublication) {
             found.push(Objection {
                 code: HaltCode::PublicationChanged,

@@ -310,7 +310,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         let mut work = None;
         let base = match (&stored.checkpoint, made) {
             (Some(checkpoint), made) if checkpoint.phase == Phase::Snapshot => {
-                let checkpoint = snapshot::placed(checkpoint, &facts);
+                let checkpoint = checkpoint.placed(facts.confirmed_flush_lsn);
                 proof::prove(&checkpoint, &facts)?;
                 let made = made.and_then(|made| made.snapshot);
                 let (base, found) = self.snapshot(config, reached, checkpoint, made).await?;

@@ -46,7 +46,6 @@ use super::prepare::{Reached, Watched};
 use crate::config::Config;
 use crate::error::Failure;
 use crate::kafka::checkpoint::{Checkpoint, Phase};
-use crate::ledger::Mark;
 use crate::lsn::Lsn;
 use crate::outbox::present::Present;
 use crate::outbox::role::TableName;
@@ -178,16 +177,6 @@ pub(super) async fn announce(
     let base =
         Checkpoint { phase: Phase::Snapshot, ..claim::beginning(config, &facts, watched) };
     claim::claim(config, &mut reached.producer, base, (&stored, &facts, nonce)).await.map(drop)
-}
-
-/// The record of a snapshot as it is proven: an announced one has the place of the slot that was
-/// made after it, wherever that stands.
-pub(super) fn placed(stored: &Checkpoint, facts: &Facts) -> Checkpoint {
-    if stored.is_announced() {
-        stored.at(Mark::start(facts.confirmed_flush_lsn))
-    } else {
-        stored.clone()
-    }
 }
 
 /// Reads the rows anew for a snapshot that was interrupted.

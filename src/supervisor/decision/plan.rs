@@ -95,19 +95,20 @@ impl Found {
         {
             return Err(claim::unreadable(config, record));
         }
-        let snapshot = |stored: &Checkpoint| stored.phase == Phase::Snapshot;
-        if objections.is_empty() || self.stored.checkpoint.as_ref().is_some_and(snapshot) {
+        if objections.is_empty() {
             return Ok(None);
         }
         let watched = self.fit()?;
         let action = self.action(&objections);
-        let record = match (&self.stored.checkpoint, action) {
+        let mut record = match (&self.stored.checkpoint, action) {
             (Some(stored), Action::Keep) => self.renewed(config, watched, stored.mark()),
             (_, Action::Keep | Action::FromSlot | Action::NewSlot { .. } | Action::Set) => {
                 let mark = Mark::start(self.facts.confirmed_flush_lsn);
                 self.renewed(config, watched, mark)
             }
         };
+        // A snapshot that was not complete begins again, and then the stream where the slot is.
+        record.phase = self.stored.checkpoint.as_ref().map_or(Phase::Stream, |stored| stored.phase);
         let missing = self.missing(&objections, action);
         Ok(Some(Plan { objections, action, record, missing }))
     }
