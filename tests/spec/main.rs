@@ -41,6 +41,8 @@ mod servers;
 #[cfg(test)]
 mod slot;
 #[cfg(test)]
+mod snapshot;
+#[cfg(test)]
 mod standby;
 #[cfg(test)]
 mod stops;
