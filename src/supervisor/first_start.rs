@@ -4,8 +4,8 @@
 //! each row was written, so a publication made after the slot is missing for the rows between
 //! (Postgres up to 17 refuses to go on, 18 leaves the rows out with a warning in its own log).
 //!
-//! Until the slot is held, a session lock of the database keeps a second process from making it
-//! too. Rows that are in the tables before are the matter of [`snapshot`].
+//! Until the slot is there, a session lock of the database keeps a second process from making it
+//! too; a slot that is there is taken by one process, whether it is the one that made it or not. Rows that are in the tables before are the matter of [`snapshot`].
 
 use std::time::Duration;
 
@@ -152,6 +152,9 @@ async fn make(config: &Config, reached: &mut Reached, nonce: &str) -> Result<Beg
         snapshot::announce(config, reached, &watched, nonce).await?;
     }
     let (connection, created) = make_slot(config).await?;
+    // From here on the slot is the lock.
+    let over = reached.catalog.first_start_is_over(&config.slot).await;
+    over.map_err(|error| Failure::postgres("give the lock of a first start back", &error))?;
     let snapshot = if with_snapshot {
         let slot = (&created, created.consistent_point);
         Some(snapshot::import(config, &reached.catalog, slot).await?)

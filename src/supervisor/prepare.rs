@@ -334,8 +334,6 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         let claim = (&stored, &facts, self.nonce.as_str());
         let (checkpoint, checkpoint_topic) =
             claim::claim(config, &mut reached.producer, base, claim).await?;
-        let over = reached.catalog.first_start_is_over(&config.slot).await;
-        over.map_err(|error| Failure::postgres("give the lock of a first start back", &error))?;
         Ok(Claimed { checkpoint, checkpoint_topic, snapshot: work })
     }
 

@@ -3,8 +3,8 @@
 //!
 //! ```text
 //!   lock of a first start ─► publication ─► checkpoint "snapshot" ─► slot, exporting its snapshot
-//!        ─► the snapshot imported in a transaction ─► START_REPLICATION (the slot is the lock from here)
-//!        ─► claim: checkpoint "snapshot" at the slot's place ─► lock of a first start given back
+//!        ─► lock of a first start given back ─► the snapshot imported in a transaction
+//!        ─► START_REPLICATION (the slot is the lock) ─► claim: checkpoint "snapshot" at the slot's place
 //!        ─► rows (the pipeline's) ─► checkpoint "stream" at the slot's place ─► the stream
 //! ```
 //!

@@ -60,6 +60,12 @@ fn stop(mut walpost: Walpost) -> String {
     walpost.log()
 }
 
+/// What walpost itself warned of; librdkafka warns of a broker that has just started.
+fn warnings(log: &str) -> String {
+    let own = |line: &&str| line.contains("WARN") && line.contains("\"target\":\"walpost");
+    log.lines().filter(own).collect()
+}
+
 /// What is stored, as `walpost checkpoint show --json` has it.
 #[track_caller]
 fn stored(settings: &Settings) -> serde_json::Value {
@@ -87,7 +93,7 @@ fn a_first_start_sends_what_is_in_the_table_by_time_and_then_the_stream() {
         assert_eq!(walpost.get("/status.json").json()["counts"]["snapshot_rows"], 100);
         let log = stop(walpost);
         assert!(log.contains("publishing the rows that are in the table"), "{log}");
-        assert!(!log.contains("WARN"), "{log}");
+        assert_eq!(warnings(&log), "", "{log}");
         assert_eq!(stored(&settings)["phase"], "stream");
         // A second start has nothing to send.
         let mut walpost = settings.start();
@@ -107,7 +113,7 @@ fn an_empty_table_makes_no_fuss() {
     insert(&database, (1, 1));
     assert_eq!(ids(&kafka.wait_for_records(&topic(&database), 1)), ["1"]);
     let log = stop(walpost);
-    assert!(!log.contains("WARN") && !log.contains("in the table"), "{log}");
+    assert!(warnings(&log).is_empty() && !log.contains("in the table"), "{log}");
 }
 
 #[test]
@@ -122,7 +128,7 @@ fn without_a_snapshot_the_rows_that_are_not_sent_are_counted() {
     assert_eq!(ids(&kafka.wait_for_records(&topic(&database), 1)), ["8"]);
     let log = walpost.log();
     let warned = log.lines().find(|line| line.contains("are not sent")).unwrap();
-    assert!(warned.contains("WARN") && warned.contains("rows=7"), "{warned}");
+    assert!(warned.contains("WARN") && warned.contains("\"rows\":7"), "{warned}");
     assert!(!log.contains("no checkpoint is stored"), "a first start is no surprise: {log}");
     // It stays so, whatever the variable says later.
     stop(walpost);
@@ -180,7 +186,7 @@ fn several_tables_and_partitions_are_sent_and_children_of_a_table_are_not() {
         row("plain", 5, 11),
         row("child", 6, 1),
     ));
-    let settings = Settings::new(&database, kafka).env("WALPOST_TABLE", "App.Events, public.plain");
+    let settings = Settings::new(&database, kafka).env("WALPOST_TABLE", "\"App\".\"Events\", public.plain");
     let mut walpost = settings.start();
     walpost.wait_for_state("streaming");
     database.execute(&format!("{}{}", row("\"App\".\"Events\"", 7, 2), row("plain", 8, 2)));

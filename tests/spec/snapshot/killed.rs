@@ -16,7 +16,7 @@ use super::{ids, stop, topic};
 use crate::oracle::{Random, knob, seed};
 use crate::servers::{Database, Kafka, PATIENCE, Postgres, Session, Settings, figure, until, within};
 
-const ROWS: u32 = 30_000;
+const ROWS: u32 = 10_000;
 
 #[track_caller]
 fn prepare(database: &Database) {
@@ -83,7 +83,7 @@ fn a_first_start_that_is_killed_again_and_again_loses_nothing() {
                     (status["leader"] == true).then_some(())
                 });
             }
-            std::thread::sleep(Duration::from_millis(random.between(0, 500)));
+            std::thread::sleep(Duration::from_millis(random.between(0, 1_000)));
         }
         let state = walpost.try_get("/status.json").map(|status| status.json()["state"].clone());
         in_snapshot += u32::from(state == Some("snapshotting".into()));
