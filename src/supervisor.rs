@@ -20,7 +20,9 @@ use crate::config::Config;
 use crate::error::Failure;
 use crate::lsn::Position;
 use crate::metrics::Metrics;
-use crate::pipeline::{KnownTopics, Outcome, Pipeline, Refused, SnapshotWindow, SnapshotWork, Teller, Trouble};
+use crate::pipeline::{
+    KnownTopics, Outcome, Pipeline, Refused, SnapshotWindow, SnapshotWork, Teller, Trouble,
+};
 use crate::status::{Heartbeat, Status};
 
 mod backoff;

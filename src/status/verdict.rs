@@ -41,7 +41,10 @@ pub(super) fn verdict(snapshot: &Snapshot) -> String {
 
 fn snapshotting(snapshot: &Snapshot) -> String {
     let doing = "snapshotting: publishing the rows that were in the table before the stream";
-    snapshot.snapshot.as_ref().map_or_else(|| doing.to_owned(), |so_far| format!("{doing}, {}", progress(so_far)))
+    snapshot
+        .snapshot
+        .as_ref()
+        .map_or_else(|| doing.to_owned(), |so_far| format!("{doing}, {}", progress(so_far)))
 }
 
 /// How far a snapshot is: `1000 of about 5000 rows, 500 a second, 8 s left`.

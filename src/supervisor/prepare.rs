@@ -15,9 +15,9 @@ use crate::kafka::producer::{Producer, TopicId};
 use crate::kafka::topics::Topics;
 use crate::lsn::Lsn;
 use crate::pipeline::{Generation, KnownTopics, RowSettings, Settings, SnapshotWork, TopicMaker};
-use crate::postgres::timestamp::PgTimestamp;
 use crate::postgres::catalog::{Catalog, Server, Slot, XactStatus};
 use crate::postgres::replication::{ReplicationConnection, ReplicationStream, StatusUpdate};
+use crate::postgres::timestamp::PgTimestamp;
 use crate::proof::{self, Facts, LastTransaction};
 use crate::status::{HaltCode, State};
 

@@ -174,8 +174,7 @@ pub(super) async fn announce(
         fingerprint: watched.fingerprint.clone(),
         last_transaction: LastTransaction::Unknown,
     };
-    let base =
-        Checkpoint { phase: Phase::Snapshot, ..claim::beginning(config, &facts, watched) };
+    let base = Checkpoint { phase: Phase::Snapshot, ..claim::beginning(config, &facts, watched) };
     claim::claim(config, &mut reached.producer, base, (&stored, &facts, nonce)).await.map(drop)
 }
 

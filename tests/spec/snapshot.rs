@@ -16,7 +16,8 @@ mod steps;
 mod together;
 
 /// Text columns, so that rows can be bad, and a time.
-const TABLE: &str = "create table outbox (id text primary key, aggregatetype text, aggregateid text,
+const TABLE: &str =
+    "create table outbox (id text primary key, aggregatetype text, aggregateid text,
     type text, payload text, created_at timestamptz not null default clock_timestamp())";
 
 /// Rows `first..=last` of one key, with the time of their number.
@@ -169,7 +170,9 @@ fn several_tables_and_partitions_are_sent_and_children_of_a_table_are_not() {
     let columns = "id int, aggregatetype text, aggregateid text, type text, payload text,
         created_at timestamptz";
     let row = |table: &str, id: u32, day: u32| {
-        format!("insert into {table} values ({id}, 'order', 'k', 'Placed', '{{}}', '2026-01-{day}');")
+        format!(
+            "insert into {table} values ({id}, 'order', 'k', 'Placed', '{{}}', '2026-01-{day}');"
+        )
     };
     database.execute(&format!(
         "create schema \"App\";
@@ -186,7 +189,8 @@ fn several_tables_and_partitions_are_sent_and_children_of_a_table_are_not() {
         row("plain", 5, 11),
         row("child", 6, 1),
     ));
-    let settings = Settings::new(&database, kafka).env("WALPOST_TABLE", "\"App\".\"Events\", public.plain");
+    let settings =
+        Settings::new(&database, kafka).env("WALPOST_TABLE", "\"App\".\"Events\", public.plain");
     let mut walpost = settings.start();
     walpost.wait_for_state("streaming");
     database.execute(&format!("{}{}", row("\"App\".\"Events\"", 7, 2), row("plain", 8, 2)));
@@ -212,11 +216,11 @@ fn a_snapshot_has_the_rows_and_columns_that_the_publication_has() {
              with (publish = 'insert', publish_via_partition_root = true);
          insert into outbox select n, 'order', 'k', 'Placed', '{}', 'hidden' from generate_series(1, 6) n",
     );
-    let mut walpost = Settings::new(&database, kafka)
-        .env("WALPOST_CE_EXTENSIONS", "")
-        .start();
+    let mut walpost = Settings::new(&database, kafka).env("WALPOST_CE_EXTENSIONS", "").start();
     walpost.wait_for_state("streaming");
-    database.execute("insert into outbox select n, 'order', 'k', 'Placed', '{}' from generate_series(7, 9) n");
+    database.execute(
+        "insert into outbox select n, 'order', 'k', 'Placed', '{}' from generate_series(7, 9) n",
+    );
     assert_eq!(ids(&records_up_to(kafka, &topic(&database), "9")), ["1", "3", "5", "7", "9"]);
 }
 

@@ -17,7 +17,8 @@ impl Catalog {
     pub async fn begin_first_start(&self, slot: &str) -> Result<bool, Error> {
         let sql = "SELECT pg_try_advisory_lock(hashtextextended('walpost first start ' || $1, 0))
             AS taken";
-        let rows = self.query("take the lock of a first start", sql, &[(&slot, Type::TEXT)]).await?;
+        let rows =
+            self.query("take the lock of a first start", sql, &[(&slot, Type::TEXT)]).await?;
         rows.first().map_or(Ok(false), |row| row.get("taken"))
     }
 

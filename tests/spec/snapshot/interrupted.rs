@@ -70,7 +70,8 @@ fn rows_that_were_inserted_and_deleted_while_a_snapshot_was_interrupted_are_sent
 #[test]
 fn an_interrupted_snapshot_of_rows_without_a_time_keeps_their_time() {
     let (database, kafka) = (Postgres::newest().database("same_time"), Kafka::shared());
-    database.execute(&TABLE.replace(", created_at timestamptz not null default clock_timestamp()", ""));
+    database
+        .execute(&TABLE.replace(", created_at timestamptz not null default clock_timestamp()", ""));
     database.execute(
         "insert into outbox values ('1', 'order', 'k', 'Placed', '{}'), ('2', 'order', 'k', 'Placed', 'no')",
     );
@@ -104,7 +105,10 @@ fn a_slot_that_is_lost_while_a_snapshot_is_interrupted_needs_a_decision_and_then
     let (database, kafka) = (Postgres::newest().database("lost_halfway"), Kafka::shared());
     let (settings, mut walpost) = halfway(&database, kafka);
     walpost.kill();
-    let free = format!("select not active from pg_replication_slots where slot_name = '{}'", database.name());
+    let free = format!(
+        "select not active from pg_replication_slots where slot_name = '{}'",
+        database.name()
+    );
     until("the slot to be free", || (database.value(&free) == "t").then_some(()));
     database.value(&format!("select pg_drop_replication_slot('{}')", database.name()));
     insert(&database, (4, 4));
@@ -133,7 +137,7 @@ fn a_snapshot_says_how_far_it_is_and_a_stop_ends_it_at_once_even_without_kafka()
     let mut walpost = settings.start();
     let so_far = until("rows of the snapshot", || {
         let status = walpost.try_get("/status.json")?.json();
-        (status["snapshot"]["rows_done"].as_u64()? > 0).then(|| status)
+        (status["snapshot"]["rows_done"].as_u64()? > 0).then_some(status)
     });
     kafka.freeze();
     assert_eq!(so_far["state"], "snapshotting");
@@ -142,7 +146,10 @@ fn a_snapshot_says_how_far_it_is_and_a_stop_ends_it_at_once_even_without_kafka()
     assert!(so_far["snapshot"]["seconds_left"].as_f64().is_some(), "{so_far}");
     assert_eq!(so_far["lag"]["caught_up"], false);
     let verdict = so_far["verdict"].as_str().unwrap();
-    assert!(verdict.contains("snapshotting") && verdict.contains(" of about 120000 rows"), "{verdict}");
+    assert!(
+        verdict.contains("snapshotting") && verdict.contains(" of about 120000 rows"),
+        "{verdict}"
+    );
     assert_eq!(walpost.get("/readyz").status, 200);
     assert_eq!(walpost.get("/livez").status, 200);
     let said = settings.clone().arguments(&["status"]).run();

@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use super::{ids, stop, topic};
 use crate::oracle::{Random, knob, seed};
-use crate::servers::{Database, Kafka, PATIENCE, Postgres, Session, Settings, figure, until, within};
+use crate::servers::{
+    Database, Kafka, PATIENCE, Postgres, Session, Settings, figure, until, within,
+};
 
 const ROWS: u32 = 10_000;
 

@@ -19,7 +19,10 @@ fn announced(database: &Database, kafka: &Kafka) -> (Settings, Walpost, Session)
     let settings = Settings::new(database, kafka).env("WALPOST_NAME", database.name());
     let walpost = settings.start();
     // Postgres shows the slot from the beginning of its making on.
-    let slots = format!("select count(*) from pg_replication_slots where slot_name = '{}'", database.name());
+    let slots = format!(
+        "select count(*) from pg_replication_slots where slot_name = '{}'",
+        database.name()
+    );
     until("the making of the slot", || (database.value(&slots) == "1").then_some(()));
     assert_eq!(stored(&settings)["phase"], "snapshot");
     (settings, walpost, session)
