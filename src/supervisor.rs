@@ -30,12 +30,13 @@ mod claim;
 pub(crate) mod decision;
 mod first_start;
 mod prepare;
+mod prove;
 mod snapshot;
 mod watcher;
 
 use backoff::Backoff;
 pub(crate) use first_start::fingerprint;
-pub(crate) use prepare::last_transaction;
+pub(crate) use prove::last_transaction;
 
 /// Refused rows that are remembered at most. Each is a row that Kafka refused when it was sent
 /// alone; more than this is no longer a matter of single rows.

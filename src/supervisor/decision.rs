@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::claim;
 use super::first_start::{self, Unfit, Unsuitable};
 use super::prepare::{self, Watched};
+use super::prove;
 use crate::config::Config;
 use crate::error::Failure;
 use crate::kafka::checkpoint::Unreadable;
@@ -167,7 +168,7 @@ async fn facts(
     connection.close().await;
     let last_transaction = match &stored.checkpoint {
         Some(checkpoint) if checkpoint.xid != 0 => {
-            prepare::last_transaction(catalog, checkpoint.xid).await?
+            prove::last_transaction(catalog, checkpoint.xid).await?
         }
         _ => LastTransaction::Unknown,
     };
