@@ -158,6 +158,28 @@ mod tests {
     }
 
     #[test]
+    fn a_snapshot_says_how_far_it_is_and_how_long_it_takes() {
+        let doing = "snapshotting: publishing the rows that were in the table before the stream";
+        let so_far = |rows, estimated, seconds| {
+            move |s: &mut Snapshot| {
+                let elapsed = std::time::Duration::from_secs(seconds);
+                s.state = State::Snapshotting;
+                s.snapshot = Some(SnapshotFacts::of("public.outbox", rows, estimated, elapsed));
+            }
+        };
+        check(doing, |s| s.state = State::Snapshotting);
+        check(
+            &format!("{doing}, 1000 of about 5000 rows, 500 a second, 8 s left"),
+            so_far(1_000, Some(5_000), 2),
+        );
+        check(&format!("{doing}, 1000 rows, 500 a second"), so_far(1_000, None, 2));
+        check(&format!("{doing}, 0 of about 5000 rows"), so_far(0, Some(5_000), 2));
+        // Fewer than one a second, and more than was thought.
+        check(&format!("{doing}, 1 of about 2 rows, 2 s left"), so_far(1, Some(2), 2));
+        check(&format!("{doing}, 9 of about 5 rows, 9 a second, 0 s left"), so_far(9, Some(5), 1));
+    }
+
+    #[test]
     fn streaming_says_how_far_behind_and_when_it_last_worked() {
         check("streaming, caught up; last event confirmed 3 s ago", |s| {
             reached(s, State::Streaming);

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::load::{Load, check_arrived};
 use crate::servers::walpost::Walpost;
 use crate::servers::{Database, Kafka, Postgres, Record, Settings, until};
 
@@ -102,6 +103,24 @@ fn a_first_start_sends_what_is_in_the_table_by_time_and_then_the_stream() {
         insert(&database, (111, 111));
         assert_eq!(records_up_to(kafka, &topic(&database), "111").len(), 111);
         assert_eq!(walpost.metrics().get("walpost_snapshot_rows_total", &[]), Some(0.0));
+    }
+}
+
+#[test]
+fn a_first_start_while_others_write_sends_each_row_once() {
+    for server in [Postgres::oldest(), Postgres::newest()] {
+        let (database, kafka) = (server.database("snapshot_load"), Kafka::shared());
+        database.create_outbox();
+        let load = Load::start(&database, 3, Duration::from_millis(1));
+        until("some rows", || {
+            (database.value("select count(*) > 300 from outbox") == "t").then_some(())
+        });
+        let mut walpost = Settings::new(&database, kafka).start();
+        walpost.wait_for_state("streaming");
+        std::thread::sleep(Duration::from_secs(1));
+        load.stop();
+        let arrived = check_arrived(&database, kafka);
+        assert_eq!(arrived.repeats, 0, "{arrived:?}");
     }
 }
 

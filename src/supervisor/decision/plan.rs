@@ -366,6 +366,35 @@ mod tests {
     }
 
     #[test]
+    fn a_snapshot_that_was_not_complete_begins_again_after_a_decision() {
+        let mut found = found();
+        let stored = found.stored.checkpoint.as_mut().expect("a record");
+        *stored = Checkpoint { phase: Phase::Snapshot, ..stored.at(Mark::start(L(100))) };
+        assert_eq!(found.accept(&config()), Ok(None), "as it is, it begins again by itself");
+        (found.slot, found.facts.confirmed_flush_lsn) = (None, Lsn::INVALID);
+        let plan = found.accept(&config()).expect("possible").expect("something to decide");
+        assert_eq!(
+            (plan.action, plan.record.phase),
+            (Action::NewSlot { drop: false }, Phase::Snapshot)
+        );
+        // An operator's own place ends it.
+        found.slot = Some(slot());
+        found.facts.confirmed_flush_lsn = L(100);
+        let plan = found.set(&config(), To::Resume(L(150))).expect("possible");
+        assert_eq!(plan.record.phase, Phase::Stream);
+    }
+
+    #[test]
+    fn a_snapshot_that_was_only_announced_has_no_slot_to_miss() {
+        let mut found = found();
+        let stored = found.stored.checkpoint.as_mut().expect("a record");
+        *stored = Checkpoint { phase: Phase::Snapshot, ..stored.at(Mark::start(Lsn::INVALID)) };
+        assert_eq!(found.accept(&config()), Ok(None), "the slot was made and not taken");
+        found.slot = None;
+        assert_eq!(found.accept(&config()), Ok(None), "the slot was not made");
+    }
+
+    #[test]
     fn a_slot_that_was_moved_decides_where_the_stream_goes_on() {
         check(
             |f| f.facts.confirmed_flush_lsn = L(150),
