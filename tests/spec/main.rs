@@ -45,6 +45,8 @@ mod servers;
 #[cfg(test)]
 mod slot;
 #[cfg(test)]
+mod snapshot;
+#[cfg(test)]
 mod standby;
 #[cfg(test)]
 mod stops;
