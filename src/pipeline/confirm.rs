@@ -209,7 +209,7 @@ impl Pipeline {
     /// Lets what was enqueued leave at once, unless there is a backlog to be sent in large batches.
     pub(super) fn hurry(&self) {
         let in_flight = self.rows.ledger.in_flight_rows();
-        let hurried = self.draining.is_some() || self.alone_until.is_some();
+        let hurried = self.draining.is_some() || self.sends_alone();
         if hurried || (in_flight <= FEW && !self.pace.is_behind()) {
             self.rows.producer.hurry();
         }
