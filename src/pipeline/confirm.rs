@@ -8,10 +8,11 @@ use super::rows::{Rows, now_unix_micros};
 use super::{Outcome, Pipeline};
 use crate::error::Failure;
 use crate::kafka::checkpoint::Checkpoint;
+use crate::kafka::floor::Moment;
 use crate::kafka::librdkafka::{ClientError, Happening};
 use crate::kafka::producer::{CHECKPOINT_TAG, Meaning, meaning};
 use crate::ledger::Due;
-use crate::lsn::Position;
+use crate::lsn::{Lsn, Position};
 use crate::postgres::replication::StatusUpdate;
 
 /// A checkpoint is written at most this often while rows are confirmed.
@@ -134,6 +135,27 @@ impl Pipeline {
         Err(Failure::kafka(&doing, error))
     }
 
+    /// Takes over which of the rows passed are not in Kafka. Rows that were taken and are not
+    /// confirmed yet are among them: too many are kept rather than too few.
+    fn remember_kept(&mut self) {
+        for kept in self.rows.kept.drain(..) {
+            if self.checkpoint.kept.note(kept.printed_id.as_deref()) {
+                self.raising.after(kept.commit_lsn);
+            }
+        }
+    }
+
+    /// Raises the floors past a row that could not be remembered, as soon as that is known to work.
+    pub(super) fn raise_floors(&mut self, lsn: Lsn, moment: Option<Moment>) {
+        self.remember_kept();
+        let Some(moment) = moment else { return };
+        if self.raising.is_passed(lsn, moment) {
+            let tables: Vec<_> = self.checkpoint.floors.iter().map(|floor| floor.table).collect();
+            self.checkpoint = self.checkpoint.clone().with_floors(&tables, moment);
+            self.checkpoint.kept.unknown = false;
+        }
+    }
+
     /// Writes a checkpoint, if one is due.
     pub(super) fn checkpoint(&mut self) -> Result<(), Failure> {
         if self.fatal.is_some() {
@@ -152,6 +174,7 @@ impl Pipeline {
             }
             Due::Rows(_) | Due::Idle(..) => return Ok(()),
         };
+        self.remember_kept();
         let mut record = self.checkpoint.at(mark);
         {
             let facts = self.facts.borrow();

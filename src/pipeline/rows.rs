@@ -16,10 +16,10 @@ use crate::error::Failure;
 use crate::kafka::librdkafka::ClientError;
 use crate::kafka::producer::{Producer, TOPIC_LIMIT, TopicId};
 use crate::ledger::{Due, Ledger, Violation};
-use crate::lsn::Position;
+use crate::lsn::{Lsn, Position};
 use crate::outbox::column::TypeNames;
 use crate::outbox::mapping::{Mapping, MappingError};
-use crate::outbox::role::TableName;
+use crate::outbox::role::{Role, TableName};
 use crate::outbox::row::RowScratch;
 use crate::pgoutput::{LogicalMessage, Relation, Tuple};
 use crate::postgres::timestamp::PgTimestamp;
@@ -83,6 +83,15 @@ pub(crate) struct RowSettings {
 /// Rows that Kafka refused when they were sent alone, by their place.
 pub(crate) type Refused = BTreeMap<Position, String>;
 
+/// A row that was passed and that Kafka does not have whole.
+#[derive(Clone, Debug)]
+pub(super) struct KeptRow {
+    /// Its id, as Postgres prints it; `None` for a row without.
+    pub(super) printed_id: Option<Vec<u8>>,
+    /// Where its transaction commits.
+    pub(super) commit_lsn: Lsn,
+}
+
 /// The owner of a generation's books, producer and encoder.
 #[derive(Debug)]
 pub(super) struct Rows {
@@ -99,6 +108,8 @@ pub(super) struct Rows {
     /// Topics that did not appear in time; the next question for one is short.
     unknown_before: HashSet<String>,
     refused: Refused,
+    /// Rows that Kafka does not have, since this was last looked at.
+    pub(super) kept: Vec<KeptRow>,
     commit_time: PgTimestamp,
     warned_of_other_changes: bool,
     warned_of_left_out_headers: bool,
@@ -130,6 +141,7 @@ impl Rows {
             unknown_topics: HashMap::new(),
             unknown_before: HashSet::new(),
             refused,
+            kept: Vec::new(),
             commit_time: PgTimestamp::default(),
             warned_of_other_changes: false,
             warned_of_left_out_headers: false,
@@ -270,6 +282,7 @@ impl Rows {
             OnBadRow::Skip => {
                 tracing::warn!(%position, reason, attribute = %bad.attribute, "a bad row is skipped: {}", bad.message);
                 self.teller.bad_row(reason);
+                self.keep(relation_oid, tuple, position);
                 self.ledger.passed_over();
                 Ok(Taken::Done)
             }
@@ -316,8 +329,14 @@ impl Rows {
             now_unix_micros: now_unix_micros(),
         };
         let letter = self.encoder.dead_letter(mapping, &row, bad, &context);
+        let has_payload =
+            mapping.role(Role::Payload).and_then(|field| row.printed(field)).is_some();
+        let without_payload = has_payload && letter.value.is_none();
         match send(&self.producer, topic, &letter, self.ledger.tag()) {
             Ok(bytes) => {
+                if without_payload {
+                    self.keep(relation_oid, tuple, position);
+                }
                 let reason = bad.reason.word();
                 self.ledger.enqueued(bytes + EVENT_OVERHEAD);
                 tracing::warn!(%position, reason, attribute = %bad.attribute, "a bad row goes to the dead letters: {}", bad.message);
@@ -327,6 +346,19 @@ impl Rows {
             }
             Err(error) => refused_by_client(&error, dlq),
         }
+    }
+
+    /// Remembers a row that is in the table and nowhere else.
+    fn keep(&mut self, relation_oid: u32, tuple: Tuple<'_>, position: Position) {
+        let Self { relations, scratch, kept, .. } = self;
+        let printed_id = match relations.get(&relation_oid) {
+            Some(Watched::Outbox(mapping)) => mapping.row(scratch, tuple).ok().and_then(|row| {
+                let field = mapping.role(Role::Id)?;
+                row.printed(field).map(<[u8]>::to_vec)
+            }),
+            Some(Watched::Unfit(_) | Watched::Other) | None => None,
+        };
+        kept.push(KeptRow { printed_id, commit_lsn: position.commit_lsn });
     }
 
     /// How long a topic may take to appear: not as long again when it did not the last time.

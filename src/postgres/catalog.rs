@@ -214,6 +214,12 @@ impl Row {
             .transpose()
     }
 
+    /// A full transaction number that the query has cast to text.
+    fn xid(&self, column: &str) -> Result<u64, Error> {
+        let text = self.get::<&str>(column)?;
+        text.parse().map_err(|_| Error::protocol(format!("{column} is no transaction number")))
+    }
+
     fn text(&self, column: &str) -> Result<String, Error> {
         self.get(column)
     }
