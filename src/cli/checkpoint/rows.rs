@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use crate::cloudevent::options::TimeUnit;
 use crate::config::Config;
 use crate::error::Failure;
-use crate::outbox::column::ColumnType;
+use crate::outbox::bound::TimeColumn;
 use crate::outbox::present::Present;
 use crate::outbox::role::TableName;
 use crate::postgres::catalog::{Catalog, Table};
-use crate::postgres::identifier::{quote_identifier, quote_literal, quote_qualified};
+use crate::postgres::identifier::{quote_identifier, quote_qualified};
 use crate::supervisor::decision::Missing;
 
 /// The time column is mostly filled before the commit, when a row or its transaction begins; so
@@ -46,15 +45,7 @@ fn query(config: &Config, name: &TableName, table: &Table, missing: &Missing) ->
     let Some((column, column_type)) = present.time() else {
         return without("it has no time column");
     };
-    let condition = |operator: &str, micros: i64| -> Option<String> {
-        let column = quote_identifier(&column.name).ok()?;
-        let bound = bound(config, column_type, micros)?;
-        if column_type != ColumnType::Timestamp {
-            return Some(format!("{column} {operator} {bound}"));
-        }
-        let zone = quote_literal(&config.events.time_zone).ok()?;
-        Some(format!("{column} AT TIME ZONE {zone} {operator} {bound}"))
-    };
+    let time = TimeColumn::of(column, column_type, &config.events);
     let margin = i64::try_from(MARGIN.as_micros()).unwrap_or(0);
     let mut conditions = Vec::new();
     for (operator, micros) in [
@@ -64,7 +55,7 @@ fn query(config: &Config, name: &TableName, table: &Table, missing: &Missing) ->
         if micros == 0 {
             continue;
         }
-        match condition(operator, micros) {
+        match time.as_ref().and_then(|time| time.compared(operator, micros)) {
             Some(condition) => conditions.push(condition),
             None => return without("its time column has no type that can be compared with a time"),
         }
@@ -80,30 +71,4 @@ fn query(config: &Config, name: &TableName, table: &Table, missing: &Missing) ->
         format!(" WHERE {}", conditions.join(" AND "))
     };
     format!("SELECT * FROM {table}{conditions} ORDER BY {column};")
-}
-
-/// A moment as a constant that compares with a column of this type.
-fn bound(config: &Config, column_type: ColumnType, micros: i64) -> Option<String> {
-    let time = jiff::Timestamp::from_microsecond(micros).ok()?;
-    match column_type {
-        ColumnType::Timestamp | ColumnType::TimestampTz => Some(format!("timestamptz '{time}'")),
-        // Whole days: from the beginning of the first, and the last one too.
-        ColumnType::Date => Some(format!("(timestamptz '{time}')::date")),
-        ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8 => {
-            let number = match config.events.time_unit {
-                TimeUnit::Seconds => micros.div_euclid(1_000_000),
-                TimeUnit::Milliseconds => micros.div_euclid(1_000),
-                TimeUnit::Microseconds => micros,
-                TimeUnit::Nanoseconds => micros.checked_mul(1_000)?,
-            };
-            Some(number.to_string())
-        }
-        ColumnType::Bool
-        | ColumnType::Bytea
-        | ColumnType::Text
-        | ColumnType::Char
-        | ColumnType::Json
-        | ColumnType::Jsonb
-        | ColumnType::Other => None,
-    }
 }
