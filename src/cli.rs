@@ -8,11 +8,13 @@ pub mod check;
 pub mod checkpoint;
 mod command;
 pub mod config;
+mod confirm;
 pub mod healthcheck;
 pub mod help;
 mod http_get;
 pub mod output;
 pub mod peek;
+pub mod prune;
 pub mod run;
 pub mod status;
 
@@ -68,6 +70,8 @@ pub enum Command {
     Config(config::Arguments),
     /// The events that the newest rows of the table would become.
     Peek(peek::Arguments),
+    /// Deletes rows of the outbox table that are proven to be in Kafka.
+    Prune(prune::Arguments),
     /// The stored position: shows it, moves it, or ends a halt that needs a decision.
     #[command(subcommand)]
     Checkpoint(checkpoint::Command),

@@ -20,9 +20,9 @@ mod partitions;
 mod rows;
 mod scope;
 
-pub(crate) use horizon::{Horizon, NotPassed};
+pub(crate) use horizon::{Horizon, NotPassed, published};
 pub(crate) use partitions::{Dropping, drop_partitions};
-pub(crate) use rows::{Batches, Counted, count};
+pub(crate) use rows::{Batch, Batches, Counted, count};
 pub(crate) use scope::{Obstacle, Scope, scopes};
 
 use std::time::Duration;

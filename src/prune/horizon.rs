@@ -2,10 +2,11 @@
 
 use tokio_postgres::SimpleQueryMessage;
 
+use crate::config::Config;
 use crate::error::Failure;
 use crate::kafka::checkpoint::{Checkpoint, Phase};
 use crate::lsn::Lsn;
-use crate::postgres::catalog::Catalog;
+use crate::postgres::catalog::{Catalog, Publication};
 use crate::proof::{self, Difference};
 
 /// A place of the log before which everything lies that ended transactions wrote.
@@ -93,6 +94,37 @@ impl Horizon {
         }
         Ok(())
     }
+}
+
+/// The publication as it is now, and the fingerprint of it and of the tables, to compare with the
+/// checkpoint's.
+///
+/// # Errors
+/// They could not be looked at.
+pub(crate) async fn published(
+    config: &Config,
+    catalog: &Catalog,
+) -> Result<(Publication, String), Failure> {
+    let name = &config.publication;
+    let publication = catalog
+        .publication(name)
+        .await
+        .map_err(|error| Failure::postgres(&format!("look at publication {name}"), &error))?
+        .ok_or_else(|| Failure::Again {
+            code: "refused",
+            message: format!("publication {name} does not exist"),
+            hint: Some("nothing is proven without it; nothing was deleted".to_owned()),
+        })?;
+    let mut oids = Vec::with_capacity(config.tables.len());
+    for table in &config.tables {
+        let found = catalog
+            .table(&table.schema, &table.table)
+            .await
+            .map_err(|error| Failure::postgres(&format!("look at table {table}"), &error))?;
+        oids.extend(found.map(|found| found.oid));
+    }
+    let fingerprint = crate::supervisor::fingerprint(&publication, &oids);
+    Ok((publication, fingerprint))
 }
 
 /// Why nothing is proven.

@@ -1,0 +1,3 @@
+//! What could fool the proof.
+
+use super::*;
