@@ -16,6 +16,7 @@ pub mod output;
 pub mod peek;
 pub mod prune;
 pub mod run;
+pub mod setup;
 pub mod status;
 
 /// How the process ends, for scripts and Kubernetes.
@@ -70,6 +71,9 @@ pub enum Command {
     Config(config::Arguments),
     /// The events that the newest rows of the table would become.
     Peek(peek::Arguments),
+    /// What the database needs: a role, its rights, the table, constraints, the publication; printed
+    /// as SQL, or done.
+    Setup(setup::Arguments),
     /// Deletes rows of the outbox table that are proven to be in Kafka.
     Prune(prune::Arguments),
     /// The stored position: shows it, moves it, or ends a halt that needs a decision.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches};
 use walpost::cli::{
     Cli, Command, Exit, check, checkpoint, config, healthcheck, help, output, peek, prune, run,
-    status,
+    setup, status,
 };
 use walpost::config::env::Environment;
 
@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         Command::Check(arguments) => check::run(arguments, &environment),
         Command::Config(arguments) => config::run(arguments, &environment),
         Command::Peek(arguments) => peek::run(arguments, &environment),
+        Command::Setup(arguments) => setup::run(arguments, &environment),
         Command::Prune(arguments) => prune::run(arguments, &environment),
         Command::Checkpoint(command) => checkpoint::run(&command, &environment),
         Command::Healthcheck { url } => healthcheck::run(url.as_deref(), &environment),

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use metrics::{Counter, Histogram};
+use metrics::{Counter, Gauge, Histogram};
 
 use crate::status::Status;
 use crate::status::counts::TopicCount;
@@ -56,6 +56,9 @@ struct Shared {
     event_latency: Histogram,
     handoffs: Counter,
     checkpoints: Counter,
+    outbox_rows: Gauge,
+    outbox_bytes: Gauge,
+    pruned_rows: Counter,
     bad_rows: Family<Counter>,
     dead_letters: Family<Counter>,
     produce_errors: Family<Counter>,
@@ -76,6 +79,9 @@ impl Metrics {
             event_latency: registry.histogram("walpost_event_latency_seconds"),
             handoffs: registry.counter("walpost_handoffs_total", &[]),
             checkpoints: registry.counter("walpost_checkpoints_total", &[]),
+            outbox_rows: registry.gauge("walpost_outbox_rows", &[]),
+            outbox_bytes: registry.gauge("walpost_outbox_bytes", &[]),
+            pruned_rows: registry.counter("walpost_pruned_rows_total", &[]),
             bad_rows: reasons(|registry, labels| {
                 registry.counter("walpost_bad_rows_total", labels)
             }),
@@ -145,6 +151,18 @@ impl Metrics {
     /// A checkpoint was confirmed.
     pub fn checkpoint(&self) {
         self.shared.checkpoints.increment(1);
+    }
+
+    /// How large the outbox tables are, all together.
+    pub fn outbox(&self, rows: u64, bytes: u64) {
+        // Exact up to 2^53.
+        self.shared.outbox_rows.set(rows as f64);
+        self.shared.outbox_bytes.set(bytes as f64);
+    }
+
+    /// Rows were deleted that were proven to be delivered.
+    pub fn pruned_rows(&self, rows: u64) {
+        self.shared.pruned_rows.increment(rows);
     }
 
     /// The Kafka client reported an error for a record; `code` is its name for it.

@@ -28,6 +28,7 @@ mod claim;
 pub(crate) mod decision;
 mod first_start;
 mod prepare;
+mod pruning;
 mod watcher;
 
 use backoff::Backoff;
@@ -124,6 +125,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         };
         let context = (self.teller.clone(), Arc::clone(&self.heartbeat));
         let watching = prepared.watching;
+        let pruning = pruning::start(&self.config, &prepared.generation.checkpoint, &self.teller);
         let generation = prepared.generation.checkpoint.generation;
         let pipeline =
             Pipeline::new(prepared.generation, prepared.settings, context, watching.facts.clone());
@@ -135,6 +137,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         drain.mark_unchanged();
         let outcome = pipeline.run(drain).await;
         drop(watching);
+        drop(pruning);
         self.teller.not_leading();
         self.concluded(outcome)
     }
