@@ -41,6 +41,8 @@ mod secrets;
 #[cfg(test)]
 mod servers;
 #[cfg(test)]
+mod setup;
+#[cfg(test)]
 mod slot;
 #[cfg(test)]
 mod standby;
