@@ -180,9 +180,18 @@ impl Rules<'_> {
         const LAST: i128 = 2_932_897 * 86_400 * SECOND - 1;
         let column = self.column(field)?;
         let local = |timestamp: &str| {
-            format!(
+            let instant = self.zoned(timestamp);
+            let years = format!(
                 "{timestamp} >= timestamp '0001-01-01 00:00:00' AND {timestamp} < timestamp '10000-01-01 00:00:00' AND {}",
-                in_range(&self.zoned(timestamp))
+                in_range(&instant)
+            );
+            if self.options.time_zone.eq_ignore_ascii_case("UTC") {
+                return years;
+            }
+            // The library that knows the zones has no later instant.
+            const LATEST: &str = "9999-12-30 22:00:00.999999";
+            format!(
+                "{years} AND {timestamp} <= timestamp '{LATEST}' AND {instant} <= timestamptz '{LATEST}+00'"
             )
         };
         Some(match field.column_type {

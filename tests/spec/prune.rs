@@ -3,6 +3,7 @@
 //! compare row by row: what is gone from the table must be in the topics.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
@@ -13,13 +14,14 @@ use super::servers::{Database, Kafka, Postgres, Settings};
 mod faults;
 mod partitions;
 mod relay;
+mod speed;
 
 /// A database with an outbox, what relays it, and everything that was ever inserted.
 pub(crate) struct Shop {
     pub(crate) database: Database,
     pub(crate) kafka: &'static Kafka,
     pub(crate) settings: Settings,
-    inserted: std::cell::RefCell<BTreeSet<u64>>,
+    inserted: Arc<Mutex<BTreeSet<u64>>>,
 }
 
 impl Shop {
@@ -28,22 +30,22 @@ impl Shop {
         let (database, kafka) = (server.database(name), Kafka::shared());
         let settings = Settings::new(&database, kafka);
         database.create_outbox();
-        Self { database, kafka, settings, inserted: std::cell::RefCell::default() }
+        Self { database, kafka, settings, inserted: Arc::default() }
     }
 
     pub(crate) fn topic(&self) -> String {
         format!("{}.order", self.database.name())
     }
 
-    /// Notes that rows of these numbers are inserted.
+    /// Notes that rows of these numbers are committed.
     pub(crate) fn note(&self, first: u32, count: u32) {
-        self.inserted.borrow_mut().extend((first..first + count).map(u64::from));
+        self.inserted.lock().unwrap().extend((first..first + count).map(u64::from));
     }
 
     #[track_caller]
     pub(crate) fn insert(&self, first: u32, count: u32) {
-        self.note(first, count);
         self.database.insert_rows("order", first, count, 3);
+        self.note(first, count);
     }
 
     #[track_caller]
@@ -73,8 +75,9 @@ impl Shop {
     /// What is gone from the table is in Kafka; answers what is left.
     #[track_caller]
     pub(crate) fn compare(&self) -> BTreeSet<u64> {
+        // In this order: what comes later is not missed, whoever else is at work.
+        let inserted = self.inserted.lock().unwrap().clone();
         let (left, arrived) = (self.left(), self.arrived());
-        let inserted = self.inserted.borrow();
         let lost: Vec<_> =
             inserted.iter().filter(|n| !left.contains(n) && !arrived.contains(n)).collect();
         assert!(lost.is_empty(), "deleted and not in Kafka: {lost:?}");

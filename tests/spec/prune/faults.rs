@@ -9,7 +9,6 @@ use crate::servers::until;
 fn rows_of_before_an_open_transaction_wait_for_it_and_savepoints_count() {
     let shop = Shop::open(Postgres::newest(), "open");
     let _walpost = shop.start();
-    shop.note(1, 9);
     let insert = |n: u32| {
         format!(
             "insert into outbox (aggregatetype, aggregateid, type, payload)
@@ -21,9 +20,12 @@ fn rows_of_before_an_open_transaction_wait_for_it_and_savepoints_count() {
     shop.database.execute(&insert(2));
     other.execute(&format!("begin; savepoint a; {}; release a; {}", insert(3), insert(4)));
     shop.database.execute(&insert(5));
+    shop.note(2, 1);
+    shop.note(5, 1);
     // 2 and 5 are delivered, but younger than a transaction that may still commit.
     assert_eq!(shop.pruned(), [2, 5].into());
     other.execute("commit");
+    shop.note(3, 2);
     assert_eq!(shop.pruned(), [2, 3, 4, 5].into());
     old.execute(&format!(
         "savepoint b; {}; rollback to b; {}; savepoint c; {}; release c; commit",
@@ -31,6 +33,8 @@ fn rows_of_before_an_open_transaction_wait_for_it_and_savepoints_count() {
         insert(7),
         insert(8)
     ));
+    shop.note(1, 1);
+    shop.note(7, 2);
     assert_eq!(shop.pruned(), BTreeSet::new());
     // Rolled back, so it never was.
     assert!(!shop.arrived().contains(&6));
@@ -109,12 +113,12 @@ fn an_adopted_slot_keeps_what_is_older_than_its_adoption() {
     let insert = "insert into outbox (aggregatetype, aggregateid, type, payload) values
          ('order', 'a', 'Placed', jsonb_build_object('n', ";
     let old = shop.database.session();
-    shop.note(7, 2);
     old.execute(&format!("begin; {insert} 7))"));
     let never = shop.settings.clone().env("WALPOST_SNAPSHOT", "never");
     let mut walpost = never.start();
     walpost.wait_until_ready();
     old.execute(&format!("savepoint a; {insert} 8)); commit"));
+    shop.note(7, 2);
     shop.insert(9, 3);
     let left = shop.pruned();
     assert!(left.is_superset(&numbers(1..=3)), "never sent: {left:?}");
@@ -160,7 +164,7 @@ fn under_load_with_a_relay_that_is_killed_no_row_is_lost() {
     let writers: Vec<_> = (0..WRITERS)
         .map(|writer| {
             let session = shop.database.session();
-            shop.note(writer * 100_000, ROUNDS * 20);
+            let committed = Arc::clone(&shop.inserted);
             std::thread::spawn(move || {
                 for round in 0..ROUNDS {
                     let rows = |first: u32, count: u32| {
@@ -178,6 +182,7 @@ fn under_load_with_a_relay_that_is_killed_no_row_is_lost() {
                         rows(first + 90_000, 3),
                         rows(first + 10, 10),
                     ));
+                    committed.lock().unwrap().extend((first..first + 20).map(u64::from));
                     std::thread::sleep(Duration::from_millis(u64::from(round % 7) * 20));
                 }
             })

@@ -13,7 +13,8 @@ fn an_attached_partition_keeps_its_rows_and_a_past_one_is_dropped_whole() {
     for server in [Postgres::oldest(), Postgres::newest()] {
         let shop = Shop::open(server, "parts");
         shop.database.execute(TABLE);
-        let end = shop.database.value("select clock_timestamp() + interval '15 seconds'");
+        let mut walpost = shop.start();
+        let end = shop.database.value("select clock_timestamp() + interval '2 seconds'");
         shop.database.execute(&format!(
             "create table past partition of outbox for values from (minvalue) to ('{end}')"
         ));
@@ -23,15 +24,22 @@ fn an_attached_partition_keeps_its_rows_and_a_past_one_is_dropped_whole() {
              alter table outbox attach partition present
                 for values from ('{end}') to ('{end}'::timestamptz + interval '1 day'); commit"
         ));
-        let mut walpost = shop.start();
-        shop.insert(1, 20);
+        shop.note(1, 20);
+        shop.database.execute(&format!(
+            "insert into outbox (aggregatetype, aggregateid, type, payload, created_at)
+             select 'order', 'a', 'Placed', jsonb_build_object('n', n),
+                '{end}'::timestamptz - interval '1 second'
+             from generate_series(1, 20) n"
+        ));
         // A table with a row in it, which no stream ever had.
         shop.note(100, 1);
+        shop.database.execute("create table later (like outbox including all)");
         shop.database.execute(&format!(
-            "create table later (like outbox including all);
-             insert into later (aggregatetype, aggregateid, type, payload, created_at)
-             values ('order', 'a', 'Placed', '{{\"n\": 100}}', '{end}'::timestamptz + interval '36 hours');
-             alter table outbox attach partition later
+            "insert into later (aggregatetype, aggregateid, type, payload, created_at)
+             values ('order', 'a', 'Placed', '{{\"n\": 100}}', '{end}'::timestamptz + interval '36 hours')"
+        ));
+        shop.database.execute(&format!(
+            "alter table outbox attach partition later
                 for values from ('{end}'::timestamptz + interval '1 day')
                 to ('{end}'::timestamptz + interval '2 days')"
         ));

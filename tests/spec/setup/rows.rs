@@ -196,7 +196,7 @@ fn headers(random: &mut Random) -> Option<String> {
             let mut members: Vec<_> =
                 (0..random.below(3) + 1).map(|_| random.one(&MEMBERS)).collect();
             members.sort_unstable();
-            members.dedup();
+            members.dedup_by_key(|member| member.split(':').next());
             Some(format!("{{{}}}", members.join(",")))
         }
     }
