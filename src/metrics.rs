@@ -59,6 +59,7 @@ struct Shared {
     outbox_rows: Gauge,
     outbox_bytes: Gauge,
     pruned_rows: Counter,
+    partition_changes: Counter,
     bad_rows: Family<Counter>,
     dead_letters: Family<Counter>,
     produce_errors: Family<Counter>,
@@ -82,6 +83,7 @@ impl Metrics {
             outbox_rows: registry.gauge("walpost_outbox_rows", &[]),
             outbox_bytes: registry.gauge("walpost_outbox_bytes", &[]),
             pruned_rows: registry.counter("walpost_pruned_rows_total", &[]),
+            partition_changes: registry.counter("walpost_partition_changes_total", &[]),
             bad_rows: reasons(|registry, labels| {
                 registry.counter("walpost_bad_rows_total", labels)
             }),
@@ -163,6 +165,11 @@ impl Metrics {
     /// Rows were deleted that were proven to be delivered.
     pub fn pruned_rows(&self, rows: u64) {
         self.shared.pruned_rows.increment(rows);
+    }
+
+    /// A topic was found to have another number of partitions than before.
+    pub fn partitions_changed(&self) {
+        self.shared.partition_changes.increment(1);
     }
 
     /// The Kafka client reported an error for a record; `code` is its name for it.

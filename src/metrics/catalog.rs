@@ -110,7 +110,7 @@ pub const TABLE: &[Definition] = &[
     define("walpost_handoffs_total", Counter, &[], Now, "How often this instance took the slot over while standing by."),
     define("walpost_last_error_timestamp_seconds", Gauge, &["code"], Now, "When an error with this code was last seen; 0: never."),
     define("walpost_clock_skew_seconds", Gauge, &[], Now, "The database server's clock minus ours."),
-    define("walpost_tls_certificate_expiry_timestamp_seconds", Gauge, &["peer"], Later, "When the peer's certificate expires."),
+    define("walpost_tls_certificate_expiry_timestamp_seconds", Gauge, &["peer"], Now, "When the certificate expires that the peer, postgres or kafka, showed at its last handshake; of several brokers, the first. +Inf without encryption."),
 
     define("walpost_lag_seconds", Gauge, &[], Now, "0 when caught up, else the age of the oldest commit not confirmed by Kafka, or the time since being caught up was last proven."),
     define("walpost_lag_bytes", Gauge, &["stage"], Now, "WAL between the end of the server's log and what was received, or confirmed by Kafka."),
@@ -146,6 +146,7 @@ pub const TABLE: &[Definition] = &[
     define("walpost_broker_rtt_seconds", Gauge, &["broker"], Later, "Mean round trip to the broker over the last interval of statistics."),
     define("walpost_producer_generation", Gauge, &[], Now, "Generation of the producer, counted in the checkpoint."),
     define("walpost_partition_events_total", Counter, &["topic", "partition"], Later, "Events that Kafka confirmed, by partition."),
+    define("walpost_partition_changes_total", Counter, &[], Now, "How often a topic was found with another number of partitions, which moves keys between them."),
     define("walpost_partition_skew_ratio", Gauge, &["topic"], Later, "Events of the busiest partition over the mean of all."),
     define("walpost_hot_key_share", Gauge, &["topic"], Later, "Share of a topic's events that have its most frequent key."),
 

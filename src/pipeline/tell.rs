@@ -1,7 +1,7 @@
 //! What the loop and the supervisor tell of themselves, in one place: counters per event, facts a
 //! few times a second.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -20,18 +20,35 @@ use crate::status::{State, Status};
 /// How often trouble with Kafka is logged.
 const TROUBLE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Topics that were found to exist in the life of this process. One that is gone later is not
-/// "unknown" but missing.
+/// Topics that were found to exist in the life of this process, and how many partitions they were
+/// last seen to have. One that is gone later is not "unknown" but missing.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct KnownTopics(Arc<Mutex<BTreeSet<String>>>);
+pub(crate) struct KnownTopics(Arc<Mutex<BTreeMap<String, usize>>>);
 
 impl KnownTopics {
-    pub(super) fn add(&self, topic: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(topic.to_owned());
+    /// Remembers a topic; the number of one that is known already is left to [`Self::counted`].
+    pub(super) fn add(&self, topic: &str, partitions: usize) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.contains_key(topic) {
+            known.insert(topic.to_owned(), partitions);
+        }
+    }
+
+    /// All of them.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    /// Remembers how many partitions a topic has now; answers how many it had, if that was
+    /// another number.
+    pub(crate) fn counted(&self, topic: &str, partitions: usize) -> Option<usize> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = known.insert(topic.to_owned(), partitions)?;
+        (before != partitions).then_some(before)
     }
 
     pub(super) fn contains(&self, topic: &str) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(topic)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(topic)
     }
 }
 
@@ -46,6 +63,8 @@ pub(super) struct Progress {
     pub(super) last_stream_message: Instant,
     pub(super) last_confirmation: Option<Instant>,
     pub(super) last_checkpoint: Option<Instant>,
+    /// When the first of the brokers' certificates expires, in seconds since 1970.
+    pub(super) kafka_certificate: Option<i64>,
 }
 
 /// The voice of pipeline and supervisor.
@@ -136,6 +155,7 @@ impl Teller {
                 facts.kafka.last_confirmation = progress.last_confirmation;
                 facts.kafka.last_contact = progress.last_confirmation;
             }
+            facts.kafka.certificate_expires = progress.kafka_certificate.and_then(moment);
             facts.last_checkpoint = progress.last_checkpoint.or(facts.last_checkpoint);
             if let Some(confirmed) = positions.confirmed {
                 facts.freshness.covered(confirmed);
@@ -182,6 +202,20 @@ impl Teller {
             facts.postgres.connected = true;
             facts.postgres.server_version = Some(version);
             facts.postgres.last_contact = Some(Instant::now());
+        });
+    }
+
+    /// When the certificate expires that the server has shown, in seconds since 1970.
+    pub(crate) fn postgres_certificate(&self, not_after: Option<i64>) {
+        self.status.update(|facts| {
+            facts.postgres.certificate_expires = not_after.and_then(moment);
+        });
+    }
+
+    /// As [`Teller::postgres_certificate`], of the brokers.
+    pub(crate) fn kafka_certificate(&self, not_after: Option<i64>) {
+        self.status.update(|facts| {
+            facts.kafka.certificate_expires = not_after.and_then(moment);
         });
     }
 
@@ -252,6 +286,12 @@ fn slot_facts(server: &Server, slot: &Slot) -> SlotFacts {
 
 fn system_time(unix_micros: i64) -> Option<SystemTime> {
     let since = Duration::from_micros(u64::try_from(unix_micros).ok()?);
+    SystemTime::UNIX_EPOCH.checked_add(since)
+}
+
+/// Seconds since 1970; a moment before is 1970, which is as past as it needs to be.
+fn moment(unix_seconds: i64) -> Option<SystemTime> {
+    let since = Duration::from_secs(u64::try_from(unix_seconds).unwrap_or(0));
     SystemTime::UNIX_EPOCH.checked_add(since)
 }
 

@@ -9,6 +9,8 @@ mod checkpoint_command;
 #[cfg(test)]
 mod configuration;
 #[cfg(test)]
+mod connections;
+#[cfg(test)]
 mod events;
 #[cfg(test)]
 mod halts;
@@ -16,6 +18,8 @@ mod halts;
 mod kill;
 #[cfg(test)]
 mod load;
+#[cfg(test)]
+mod mapping;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]
