@@ -189,7 +189,9 @@ fn print(steps: &[Step], as_json: bool) -> Result<(), Stopped> {
         let end = if step.sql.starts_with('\\') { "" } else { ";" };
         lines.push(match state {
             State::Present => format!("-- is there already: {}", step.sql.replace('\n', "\n-- ")),
-            _ => format!("{}{end}", step.sql),
+            State::Missing | State::ByHand(_) | State::Done | State::Failed(_) | State::NotDone => {
+                format!("{}{end}", step.sql)
+            }
         });
     }
     if in_transaction {
@@ -273,9 +275,9 @@ fn statement(step: &Step) -> &str {
 
 /// Runs a statement; the error is the server's words, without the statement, which may be secret.
 async fn execute(catalog: &Catalog, sql: &str) -> Result<(), String> {
-    match catalog.client().simple_query(sql).await {
+    match catalog.statements(sql).await {
         Ok(_) => Ok(()),
-        Err(error) => Err(crate::error::chain(&catalog.explain(error))),
+        Err(error) => Err(crate::error::chain(&error)),
     }
 }
 

@@ -64,7 +64,16 @@ impl TimeColumn {
             }
             ColumnType::TimestampTz => format!("{constant}::timestamptz"),
             ColumnType::Date => format!("{constant}::date"),
-            _ => format!("{constant}::int8"),
+            ColumnType::Bool
+            | ColumnType::Bytea
+            | ColumnType::Int2
+            | ColumnType::Int4
+            | ColumnType::Int8
+            | ColumnType::Text
+            | ColumnType::Char
+            | ColumnType::Json
+            | ColumnType::Jsonb
+            | ColumnType::Other => format!("{constant}::int8"),
         };
         let compared = self.compared("<=", micros)?;
         Some(format!("{typed}{}", compared.strip_prefix(&self.expression)?))
@@ -85,7 +94,16 @@ impl TimeColumn {
         let bound = match self.column_type {
             ColumnType::Timestamp | ColumnType::TimestampTz => format!("timestamptz '{time}'"),
             ColumnType::Date => format!("(timestamptz '{time}')::date"),
-            _ => match self.unit {
+            ColumnType::Bool
+            | ColumnType::Bytea
+            | ColumnType::Int2
+            | ColumnType::Int4
+            | ColumnType::Int8
+            | ColumnType::Text
+            | ColumnType::Char
+            | ColumnType::Json
+            | ColumnType::Jsonb
+            | ColumnType::Other => match self.unit {
                 TimeUnit::Seconds => micros.div_euclid(1_000_000),
                 TimeUnit::Milliseconds => micros.div_euclid(1_000),
                 TimeUnit::Microseconds => micros,

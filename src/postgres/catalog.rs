@@ -43,6 +43,9 @@ use crate::lsn::Lsn;
 /// takes so long waits for a lock, or for a server that is gone.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The values of a row as texts; `None` is SQL NULL.
+pub type PrintedTexts = Vec<Option<String>>;
+
 /// A connection for questions about the server, its slots, publications and tables.
 pub struct Catalog {
     client: Client,
@@ -155,6 +158,26 @@ impl Catalog {
             return reason;
         }
         Error::from(error)
+    }
+
+    /// Runs statements, separated by semicolons, of other rooms: the rows as texts, and how many rows
+    /// the commands have read or changed, all together. Without a limit of time of its own.
+    ///
+    /// # Errors
+    ///
+    /// The connection or a statement fails.
+    pub async fn statements(&self, sql: &str) -> Result<(Vec<PrintedTexts>, u64), Error> {
+        let messages = self.client.simple_query(sql).await.map_err(|error| self.explain(error))?;
+        let (mut rows, mut count) = (Vec::new(), 0);
+        for message in &messages {
+            if let SimpleQueryMessage::Row(row) = message {
+                let texts = (0..row.len()).map(|column| row.get(column).map(str::to_owned));
+                rows.push(texts.collect());
+            } else if let SimpleQueryMessage::CommandComplete(changed) = message {
+                count += changed;
+            }
+        }
+        Ok((rows, count))
     }
 
     /// Runs a query with parameters, in one round trip.

@@ -1,7 +1,5 @@
 //! How far the past reaches in which everything that was committed has been delivered.
 
-use tokio_postgres::SimpleQueryMessage;
-
 use crate::config::Config;
 use crate::error::Failure;
 use crate::kafka::checkpoint::{Checkpoint, Phase};
@@ -153,16 +151,11 @@ fn unexpected() -> Failure {
 }
 
 async fn one_row(catalog: &Catalog, sql: &str) -> Result<Vec<Option<String>>, Failure> {
-    let messages = catalog.client().simple_query(sql).await.map_err(|error| {
-        Failure::postgres("ask where the server's log ends", &catalog.explain(error))
-    })?;
-    let row = messages.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => {
-            Some((0..row.len()).map(|column| row.get(column).map(str::to_owned)).collect())
-        }
-        _ => None,
-    });
-    row.ok_or_else(unexpected)
+    let (rows, _) = catalog
+        .statements(sql)
+        .await
+        .map_err(|error| Failure::postgres("ask where the server's log ends", &error))?;
+    rows.into_iter().next().ok_or_else(unexpected)
 }
 
 #[cfg(test)]

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
-use tokio_postgres::SimpleQueryMessage;
-
 use super::rows::NEWEST;
 use super::{Horizon, Scope, Wanted};
 use crate::error::Failure;
 use crate::postgres::catalog::Catalog;
+use crate::postgres::error::Error;
 use crate::postgres::identifier::quote_qualified;
+use serde::Serialize;
 
 /// How long a lock is waited for. Writers queue behind a lock that waits.
 const LOCK_LIMIT: Duration = Duration::from_millis(200);
@@ -102,18 +101,9 @@ async fn first_row(
     sql: &str,
     doing: &str,
 ) -> Result<Vec<Option<String>>, Failure> {
-    let messages = catalog
-        .client()
-        .simple_query(sql)
-        .await
-        .map_err(|error| Failure::postgres(doing, &catalog.explain(error)))?;
-    let row = messages.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => {
-            Some((0..row.len()).map(|column| row.get(column).map(str::to_owned)).collect())
-        }
-        _ => None,
-    });
-    Ok(row.unwrap_or_default())
+    let (rows, _) =
+        catalog.statements(sql).await.map_err(|error| Failure::postgres(doing, &error))?;
+    Ok(rows.into_iter().next().unwrap_or_default())
 }
 
 /// One partition.
@@ -149,7 +139,7 @@ impl Attempt<'_> {
             Ok(_) => format!("DROP TABLE {}; COMMIT", self.quoted),
             Err(_) => "ROLLBACK".to_owned(),
         };
-        match catalog.client().simple_query(&end).await {
+        match catalog.statements(&end).await {
             Ok(_) => Ok(again),
             Err(error) => Ok(Err(self.ended(catalog, error).await?)),
         }
@@ -168,16 +158,12 @@ impl Attempt<'_> {
     }
 
     async fn rows(&self, catalog: &Catalog, sql: &str) -> Result<Result<u64, String>, Failure> {
-        let messages = match catalog.client().simple_query(sql).await {
-            Ok(messages) => messages,
+        let rows = match catalog.statements(sql).await {
+            Ok((rows, _)) => rows,
             Err(error) => return Ok(Err(self.ended(catalog, error).await?)),
         };
-        let number = |column: usize| {
-            messages.iter().find_map(|message| match message {
-                SimpleQueryMessage::Row(row) => row.get(column)?.parse::<u64>().ok(),
-                _ => None,
-            })
-        };
+        let row = rows.into_iter().next().unwrap_or_default();
+        let number = |column: usize| row.get(column)?.as_ref()?.parse::<u64>().ok();
         Ok(match (number(0), number(1)) {
             (Some(due), Some(0)) => Ok(due),
             (Some(_), Some(others)) => Err(format!("{others} of its rows may not be deleted")),
@@ -186,19 +172,9 @@ impl Attempt<'_> {
     }
 
     /// Ends the transaction of an error, and says it.
-    async fn ended(
-        &self,
-        catalog: &Catalog,
-        error: tokio_postgres::Error,
-    ) -> Result<String, Failure> {
-        let error = catalog.explain(error);
+    async fn ended(&self, catalog: &Catalog, error: Error) -> Result<String, Failure> {
         let doing = format!("drop partition {}", self.oid);
-        let failed = |error| Failure::postgres(&doing, &error);
-        catalog
-            .client()
-            .simple_query("ROLLBACK")
-            .await
-            .map_err(|error| failed(catalog.explain(error)))?;
+        catalog.statements("ROLLBACK").await.map_err(|error| Failure::postgres(&doing, &error))?;
         Ok(match error.sqlstate() {
             Some("55P03") => "somebody else has locked it; the next run tries again".to_owned(),
             Some("42501") => {

@@ -1,10 +1,10 @@
 //! Counting and deleting: one condition for both, so that what a dry run counts is what is deleted.
 
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Serialize;
-use tokio_postgres::SimpleQueryMessage;
+use tokio::time::Instant;
 
 use super::{Horizon, Scope, Wanted};
 use crate::error::Failure;
@@ -149,16 +149,13 @@ pub(crate) async fn count(
         scope.from(),
     );
     let doing = format!("count the rows of {}", scope.name);
-    let messages = catalog
-        .client()
-        .simple_query(&sql)
-        .await
-        .map_err(|error| Failure::postgres(&doing, &catalog.explain(error)))?;
+    let (rows, _) =
+        catalog.statements(&sql).await.map_err(|error| Failure::postgres(&doing, &error))?;
     let mut counted = Counted::default();
-    for message in &messages {
-        let SimpleQueryMessage::Row(row) = message else { continue };
-        let rows = row.get(1).and_then(|text| text.parse().ok()).unwrap_or(0);
-        let of = match row.get(0).unwrap_or_default() {
+    for row in &rows {
+        let text = |column: usize| row.get(column)?.as_deref();
+        let rows = text(1).and_then(|text| text.parse().ok()).unwrap_or(0);
+        let of = match text(0).unwrap_or_default() {
             "due" => &mut counted.due,
             "young" => &mut counted.young,
             "undated" => &mut counted.undated,
@@ -251,16 +248,15 @@ impl<'a> Batches<'a> {
         let end = self.page.saturating_add(self.size);
         let began = Instant::now();
         let sql = self.statement(end);
-        let rows = match catalog.client().simple_query(&sql).await {
-            Ok(messages) => messages.iter().map(completed).sum(),
+        let rows = match catalog.statements(&sql).await {
+            Ok((_, rows)) => rows,
             Err(error) => {
-                let error = catalog.explain(error);
                 let doing = format!("delete from {}", self.scope.name);
                 if !error.sqlstate().is_some_and(passes) {
                     return Err(Failure::postgres(&doing, &error));
                 }
-                let rolled_back = catalog.client().simple_query("ROLLBACK").await;
-                rolled_back.map_err(|error| Failure::postgres(&doing, &catalog.explain(error)))?;
+                let rolled_back = catalog.statements("ROLLBACK").await;
+                rolled_back.map_err(|error| Failure::postgres(&doing, &error))?;
                 if self.size > 1 {
                     // Somewhere on these pages; closer in, the others go.
                     self.size = (self.size / 4).max(1);
@@ -306,13 +302,6 @@ impl<'a> Batches<'a> {
     }
 }
 
-fn completed(message: &SimpleQueryMessage) -> u64 {
-    match message {
-        SimpleQueryMessage::CommandComplete(rows) => *rows,
-        _ => 0,
-    }
-}
-
 /// What goes away when the batch is made again: a lock, a change of a row, a deadlock, the limit.
 fn passes(sqlstate: &str) -> bool {
     matches!(sqlstate, "55P03" | "40001" | "40P01" | "57014")
@@ -324,12 +313,10 @@ async fn pages(catalog: &Catalog, oids: &str) -> Result<u64, Failure> {
         "SELECT max(pg_relation_size(oid) / current_setting('block_size')::int8)
         FROM pg_class WHERE oid IN ({oids})"
     );
-    let messages = catalog.client().simple_query(&sql).await.map_err(|error| {
-        Failure::postgres("read the size of the table", &catalog.explain(error))
-    })?;
-    let pages = messages.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => row.get(0),
-        _ => None,
-    });
+    let (rows, _) = catalog
+        .statements(&sql)
+        .await
+        .map_err(|error| Failure::postgres("read the size of the table", &error))?;
+    let pages = rows.first().and_then(|row| row.first()?.as_deref());
     Ok(pages.and_then(|pages| pages.parse().ok()).unwrap_or(0))
 }

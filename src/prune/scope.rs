@@ -1,7 +1,6 @@
 //! Which tables can be pruned, and which of their partitions.
 
 use serde::Serialize;
-use tokio_postgres::SimpleQueryMessage;
 
 use super::Wanted;
 use crate::config::Config;
@@ -183,14 +182,14 @@ struct Link {
 }
 
 async fn leaves(catalog: &Catalog, oid: u32, floor: &Floor) -> Result<Vec<Leaf>, Failure> {
-    let messages = catalog.client().simple_query(&tree_query(oid)).await.map_err(|error| {
-        Failure::postgres("read the table's partitions", &catalog.explain(error))
-    })?;
+    let (rows, _) = catalog
+        .statements(&tree_query(oid))
+        .await
+        .map_err(|error| Failure::postgres("read the table's partitions", &error))?;
     let mut links: Vec<Link> = Vec::new();
     let mut leaves = Vec::new();
-    for message in &messages {
-        let SimpleQueryMessage::Row(row) = message else { continue };
-        let text = |column: usize| row.get(column).unwrap_or_default();
+    for row in &rows {
+        let text = |column: usize| row.get(column).and_then(Option::as_deref).unwrap_or_default();
         let number = |column: usize| text(column).parse::<u32>().unwrap_or(0);
         let (attached, made) = (number(7), number(8));
         let next = text(10).parse::<u64>().unwrap_or(0);

@@ -109,7 +109,17 @@ impl Rules<'_> {
         Some(match field.column_type {
             ColumnType::Bytea => format!("encode({column}, 'hex')"),
             ColumnType::Other => format!("format('%s', {column})"),
-            _ => format!("{column}::text"),
+            ColumnType::Bool
+            | ColumnType::Int2
+            | ColumnType::Int4
+            | ColumnType::Int8
+            | ColumnType::Text
+            | ColumnType::Char
+            | ColumnType::Json
+            | ColumnType::Jsonb
+            | ColumnType::Date
+            | ColumnType::Timestamp
+            | ColumnType::TimestampTz => format!("{column}::text"),
         })
     }
 
@@ -208,7 +218,13 @@ impl Rules<'_> {
                 };
                 format!("{column} BETWEEN {} AND {}", FIRST / unit, LAST.div_euclid(unit))
             }
-            _ => {
+            ColumnType::Bool
+            | ColumnType::Bytea
+            | ColumnType::Text
+            | ColumnType::Char
+            | ColumnType::Json
+            | ColumnType::Jsonb
+            | ColumnType::Other => {
                 let text = self.text_of(field)?;
                 format!(
                     "{column} IS NULL OR CASE WHEN {text} ~ {} THEN {} WHEN {text} ~ {} THEN {} ELSE false END",
@@ -229,7 +245,16 @@ impl Rules<'_> {
                 let column = self.column(field)?;
                 Some(format!("octet_length({column}) <= {}", MAX_ATTRIBUTE / 4 * 3))
             }
-            _ => Some(attribute(&self.text_of(field)?)),
+            ColumnType::Bool
+            | ColumnType::Int2
+            | ColumnType::Int4
+            | ColumnType::Int8
+            | ColumnType::Text
+            | ColumnType::Char
+            | ColumnType::Json
+            | ColumnType::Jsonb
+            | ColumnType::Date
+            | ColumnType::Other => Some(attribute(&self.text_of(field)?)),
         }
     }
 
@@ -249,7 +274,17 @@ impl Rules<'_> {
         let bytes = match field.column_type {
             // Of a char(n) with the blanks at its end.
             ColumnType::Bytea | ColumnType::Char => format!("octet_length({column})"),
-            _ => format!("octet_length({text})"),
+            ColumnType::Bool
+            | ColumnType::Int2
+            | ColumnType::Int4
+            | ColumnType::Int8
+            | ColumnType::Text
+            | ColumnType::Json
+            | ColumnType::Jsonb
+            | ColumnType::Date
+            | ColumnType::Timestamp
+            | ColumnType::TimestampTz
+            | ColumnType::Other => format!("octet_length({text})"),
         };
         let mut condition = format!("{bytes} <= {}", self.options.max_event);
         if self.options.null_payload == NullPayload::Reject {

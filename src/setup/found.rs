@@ -1,11 +1,9 @@
 //! What is in the database already.
 
-use tokio_postgres::SimpleQueryMessage;
-
 use crate::config::Config;
 use crate::error::Failure;
 use crate::outbox::role::TableName;
-use crate::postgres::catalog::{Catalog, Publication, Table};
+use crate::postgres::catalog::{Catalog, PrintedTexts, Publication, Table};
 use crate::postgres::identifier::quote_literal;
 
 /// The database as `setup` finds it.
@@ -177,15 +175,9 @@ fn yes(row: &[Option<String>], column: usize) -> bool {
     row.get(column).is_some_and(|value| value.as_deref() == Some("true"))
 }
 
-async fn rows(catalog: &Catalog, sql: &str) -> Result<Vec<Vec<Option<String>>>, Failure> {
-    let messages = catalog.client().simple_query(sql).await.map_err(|error| {
-        Failure::postgres("look at what is there already", &catalog.explain(error))
-    })?;
-    let row = |message: &SimpleQueryMessage| match message {
-        SimpleQueryMessage::Row(row) => {
-            Some((0..row.len()).map(|column| row.get(column).map(str::to_owned)).collect())
-        }
-        _ => None,
-    };
-    Ok(messages.iter().filter_map(row).collect())
+async fn rows(catalog: &Catalog, sql: &str) -> Result<Vec<PrintedTexts>, Failure> {
+    let found = catalog.statements(sql).await;
+    found
+        .map(|(rows, _)| rows)
+        .map_err(|error| Failure::postgres("look at what is there already", &error))
 }
