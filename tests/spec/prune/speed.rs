@@ -34,10 +34,15 @@ fn percentile(times: &mut [Duration], percent: usize) -> Duration {
     times[(times.len() - 1) * percent / 100]
 }
 
+#[expect(clippy::disallowed_methods, reason = "a test's knob, not walpost's configuration")]
+fn wanted_rows() -> u32 {
+    let rows = std::env::var("WALPOST_TEST_PRUNE_ROWS").ok();
+    rows.map_or(20_000, |rows| rows.parse().unwrap())
+}
+
 #[test]
 fn writers_go_on_while_rows_are_pruned() {
-    let rows = std::env::var("WALPOST_TEST_PRUNE_ROWS").ok();
-    let rows: u32 = rows.map_or(20_000, |rows| rows.parse().unwrap());
+    let rows = wanted_rows();
     let shop = Shop::open(Postgres::newest(), "speed");
     let _walpost = shop.start();
     for first in (0..rows).step_by(20_000) {

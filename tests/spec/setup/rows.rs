@@ -298,10 +298,8 @@ const fn column(
 /// Inserts random rows of these columns, and compares with the encoder.
 #[track_caller]
 fn check(server: &Postgres, columns: &[Column], variables: &[(&str, &str)]) {
-    let seed =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos()
-            as u64
-            | 1;
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let seed = u64::from(since.subsec_nanos()) << 32 | since.as_secs() | 1;
     println!("seed {seed}");
     let (database, kafka) = (server.database("rows"), Kafka::shared());
     let role = Role::of(&database);
