@@ -80,6 +80,14 @@ impl Checkpoint {
         Self { floors, ..self }
     }
 
+    /// Every row of these tables is delivered once the checkpoint's phase is the stream: of before
+    /// the slot too. `moment` is one before the slot and the snapshot were made.
+    #[must_use]
+    pub fn with_everything(self, tables: &[u32], moment: Moment) -> Self {
+        let floors = tables.iter().map(|table| Floor::everything(*table, moment)).collect();
+        Self { floors, ..self }
+    }
+
     /// Notes `moment` for the tables of which nothing was noted before: those that were added, and
     /// all of a record of a version that did not note it.
     #[must_use]

@@ -11,7 +11,7 @@ use crate::kafka::checkpoint::Checkpoint;
 use crate::kafka::floor::Moment;
 use crate::kafka::librdkafka::{ClientError, Happening};
 use crate::kafka::producer::{CHECKPOINT_TAG, Meaning, is_authentication, meaning};
-use crate::ledger::Due;
+use crate::ledger::{Due, Mark};
 use crate::lsn::{Lsn, Position};
 use crate::postgres::replication::StatusUpdate;
 
@@ -42,6 +42,7 @@ impl Pipeline {
         let now = now_unix_micros() + self.settings.clock_skew;
         let Rows { ledger, producer, teller, .. } = &mut self.rows;
         let counts = &self.counts;
+        let in_snapshot = self.snapshot.is_some();
         let mut confirmed = false;
         producer.happenings(|happening| match happening {
             Happening::Delivered { tag: CHECKPOINT_TAG, .. } => {
@@ -56,7 +57,11 @@ impl Pipeline {
                     counts.delivered(u64::from(count), bytes);
                 }
                 let result = ledger.delivered(tag, count, |settled| {
-                    teller.latency(now.saturating_sub(settled.oldest), settled.rows);
+                    if in_snapshot {
+                        teller.snapshot_rows(settled.rows);
+                    } else {
+                        teller.latency(now.saturating_sub(settled.oldest), settled.rows);
+                    }
                 });
                 if let Err(error) = result {
                     violation = Some(error);
@@ -123,6 +128,11 @@ impl Pipeline {
         let of_a_row = topic != self.settings.checkpoint_topic;
         if meaning(error.code) == Meaning::Refused && of_a_row && in_flight > 0 {
             tracing::warn!(topic, %error, in_flight, "kafka refused a record");
+            if let Some(snapshot) = &self.snapshot
+                && let Some(outcome) = self.refused_in_snapshot(snapshot, error)
+            {
+                return Ok(outcome);
+            }
             return Ok(if self.alone_until.is_some() {
                 Outcome::RefusedRow {
                     position: last,
@@ -164,7 +174,7 @@ impl Pipeline {
 
     /// Writes a checkpoint, if one is due.
     pub(super) fn checkpoint(&mut self) -> Result<(), Failure> {
-        if self.fatal.is_some() {
+        if self.fatal.is_some() || self.snapshot.is_some() {
             return Ok(());
         }
         let waited = self.checkpointed_at.elapsed();
@@ -180,6 +190,15 @@ impl Pipeline {
             }
             Due::Rows(_) | Due::Idle(..) => return Ok(()),
         };
+        if self.write_checkpoint(mark)? {
+            self.rows.ledger.checkpoint_enqueued(mark);
+            self.asked = false;
+        }
+        Ok(())
+    }
+
+    /// Enqueues a record of this place; answers whether there was room for it.
+    pub(super) fn write_checkpoint(&mut self, mark: Mark) -> Result<bool, Failure> {
         self.remember_kept();
         let mut record = self.checkpoint.at(mark);
         {
@@ -198,17 +217,19 @@ impl Pipeline {
         );
         match enqueued {
             Ok(()) => {
-                self.rows.ledger.checkpoint_enqueued(mark);
                 self.checkpointed_at = Instant::now();
-                self.asked = false;
-                Ok(())
+                Ok(true)
             }
-            Err(error) if error.code == rdkafka::types::RDKafkaErrorCode::QueueFull => Ok(()),
+            Err(error) if error.code == rdkafka::types::RDKafkaErrorCode::QueueFull => Ok(false),
             Err(error) => Err(Failure::kafka("write the checkpoint", &error)),
         }
     }
 
     fn update(&self) -> StatusUpdate {
+        if self.snapshot.is_some() {
+            // Says nothing but that we are there.
+            return StatusUpdate::default();
+        }
         let flush = self.rows.ledger.flush_lsn();
         StatusUpdate {
             write: self.received.max(flush),
@@ -221,8 +242,10 @@ impl Pipeline {
 
     pub(super) async fn send_status(&mut self) -> Result<(), Failure> {
         let update = self.update();
-        assert!(update.flush >= self.flushed, "the slot would be told to go back");
-        self.flushed = update.flush;
+        if self.snapshot.is_none() {
+            assert!(update.flush >= self.flushed, "the slot would be told to go back");
+            self.flushed = update.flush;
+        }
         self.status_due = Instant::now() + self.settings.status_interval;
         self.stream
             .send_status(update)
@@ -245,15 +268,14 @@ impl Pipeline {
     }
 
     /// Ends the stream so that the server knows the last flush position.
-    pub(super) async fn close(self) -> Outcome {
+    pub(super) async fn close(self) {
         let update = self.update();
         self.rows.producer.abandon();
         if let Err(error) = self.stream.shutdown(update, Duration::from_secs(5)).await {
             tracing::warn!(
                 error = %crate::error::chain(&error),
-                "the replication stream did not end well; the checkpoint is stored, nothing repeats"
+                "the replication stream did not end well; what was stored stays stored"
             );
         }
-        Outcome::Drained
     }
 }

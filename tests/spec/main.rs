@@ -49,6 +49,8 @@ mod setup;
 #[cfg(test)]
 mod slot;
 #[cfg(test)]
+mod snapshot;
+#[cfg(test)]
 mod standby;
 #[cfg(test)]
 mod stops;

@@ -154,7 +154,8 @@ fn before_the_first_start_nothing_is_proven() {
 
 #[test]
 fn rows_of_before_the_stream_stay_unless_that_is_said() {
-    let shop = Shop::open(Postgres::newest(), "before");
+    let mut shop = Shop::open(Postgres::newest(), "before");
+    shop.settings = shop.settings.clone().env("WALPOST_SNAPSHOT", "never");
     shop.insert(1, 4);
     let _walpost = shop.start();
     shop.insert(5, 4);
@@ -172,6 +173,18 @@ fn rows_of_before_the_stream_stay_unless_that_is_said() {
     let said = shop.prune(&["--including-undelivered", "--yes"]);
     assert_eq!(said.code, 0, "{}", said.stderr);
     assert!(shop.left().is_empty());
+}
+
+#[test]
+fn rows_that_were_sent_by_the_snapshot_of_the_first_start_are_deleted() {
+    let shop = Shop::open(Postgres::newest(), "snapped");
+    shop.insert(1, 40);
+    let _walpost = shop.start();
+    shop.insert(41, 4);
+    // Nobody needs a time to tell that all of them are delivered.
+    shop.database.execute("alter table outbox rename created_at to born");
+    assert_eq!(shop.pruned(), BTreeSet::new());
+    assert_eq!(shop.arrived().len(), 44);
 }
 
 #[test]

@@ -7,7 +7,8 @@ use crate::servers::until;
 fn the_leader_deletes_what_is_old_enough_and_counts_it() {
     let mut shop = Shop::open(Postgres::newest(), "relay");
     shop.insert(1, 2);
-    shop.settings = shop.settings.clone().env("WALPOST_PRUNE_AFTER", "1s");
+    shop.settings =
+        shop.settings.clone().env("WALPOST_PRUNE_AFTER", "1s").env("WALPOST_SNAPSHOT", "never");
     let mut walpost = shop.start();
     shop.insert(3, 50);
     until("the delivered rows to be gone", || (shop.left().len() == 2).then_some(()));
