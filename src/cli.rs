@@ -11,9 +11,14 @@ pub mod config;
 pub mod healthcheck;
 pub mod help;
 mod http_get;
+mod moment;
 pub mod output;
 pub mod peek;
+mod printed;
+mod readable;
+pub mod replay;
 pub mod run;
+mod sender;
 pub mod status;
 
 /// How the process ends, for scripts and Kubernetes.
@@ -68,6 +73,8 @@ pub enum Command {
     Config(config::Arguments),
     /// The events that the newest rows of the table would become.
     Peek(peek::Arguments),
+    /// Publishes rows of the outbox table again. A plan without --yes.
+    Replay(replay::Arguments),
     /// The stored position: shows it, moves it, or ends a halt that needs a decision.
     #[command(subcommand)]
     Checkpoint(checkpoint::Command),

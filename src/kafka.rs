@@ -7,4 +7,5 @@ pub mod inspect;
 pub mod librdkafka;
 pub mod options;
 pub mod producer;
+pub mod reading;
 pub mod topics;

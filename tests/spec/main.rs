@@ -31,6 +31,8 @@ mod peek;
 #[cfg(test)]
 mod progress;
 #[cfg(test)]
+mod replay;
+#[cfg(test)]
 mod schema_changes;
 #[cfg(test)]
 mod sdk;
