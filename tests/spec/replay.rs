@@ -18,7 +18,11 @@ fn plan(settings: &Settings, arguments: &[&str]) -> Value {
 
 /// The numbers of the records, in the order of the topic.
 fn numbers(records: &[Record]) -> Vec<u64> {
-    records.iter().map(|record| record.value_json()["n"].as_u64().unwrap()).collect()
+    let number = |record: &Record| {
+        let value = record.value_json();
+        value["n"].as_u64().or_else(|| value["data"]["n"].as_u64()).unwrap()
+    };
+    records.iter().map(number).collect()
 }
 
 /// A record less its place and what a replay adds.
@@ -227,7 +231,7 @@ fn a_signal_ends_a_replay_in_order_and_a_frozen_one_is_not_resumed_beside_it() {
     let confirmed = kafka.records(&topic).len();
     assert!(said.contains(&format!("kafka has confirmed {confirmed} of 1000 events")), "{said}");
     assert!(said.contains("go on with: walpost replay --all "), "{said}");
-    let fast: Vec<_> = resume.iter().copied().filter(|word| *word != "--rate" && *word != "100");
+    let fast = resume.iter().copied().filter(|word| *word != "--rate" && *word != "100");
     done(&settings, &fast.collect::<Vec<_>>());
     let sent = numbers(&kafka.records(&topic));
     assert_eq!(sent, (1..=1_000).collect::<Vec<_>>());
