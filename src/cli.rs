@@ -8,6 +8,7 @@ pub mod check;
 pub mod checkpoint;
 mod command;
 pub mod config;
+pub mod dlq;
 pub mod healthcheck;
 pub mod help;
 mod http_get;
@@ -75,6 +76,9 @@ pub enum Command {
     Peek(peek::Arguments),
     /// Publishes rows of the outbox table again. A plan without --yes.
     Replay(replay::Arguments),
+    /// Dead letters: lists and shows them, sends them again, removes those that are done.
+    #[command(subcommand)]
+    Dlq(dlq::Command),
     /// The stored position: shows it, moves it, or ends a halt that needs a decision.
     #[command(subcommand)]
     Checkpoint(checkpoint::Command),

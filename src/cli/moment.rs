@@ -5,8 +5,7 @@ use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 
 /// What is accepted, for the help and for refusals.
-const ACCEPTED: &str =
-    "expected a moment: 2026-11-21T10:00:00Z, 2026-11-21T10:00 or 2026-11-21 (both UTC), or how long ago: 30m, 2h, 7d";
+const ACCEPTED: &str = "expected a moment: 2026-11-21T10:00:00Z, 2026-11-21T10:00 or 2026-11-21 (both UTC), or how long ago: 30m, 2h, 7d";
 
 /// Microseconds since 1970.
 pub(super) type Micros = i64;

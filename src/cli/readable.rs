@@ -25,10 +25,8 @@ pub(super) async fn table(
             "create the outbox table, or name another one in WALPOST_TABLE",
         )
     })?;
-    let privileges = catalog
-        .privileges(table.oid)
-        .await
-        .map_err(|error| Failure::postgres(&looking, &error))?;
+    let privileges =
+        catalog.privileges(table.oid).await.map_err(|error| Failure::postgres(&looking, &error))?;
     if privileges.is_some_and(|may| may.schema_usage && may.select) {
         return Ok(table);
     }

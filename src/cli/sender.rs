@@ -79,9 +79,7 @@ impl Record<'_> {
     /// Key, value and headers, in bytes.
     pub(super) fn byte_size(&self) -> usize {
         let headers = self.headers.iter().map(|(name, value)| name.len() + value.len());
-        self.key.map_or(0, <[u8]>::len)
-            + self.value.map_or(0, <[u8]>::len)
-            + headers.sum::<usize>()
+        self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len) + headers.sum::<usize>()
     }
 }
 

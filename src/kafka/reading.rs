@@ -88,7 +88,8 @@ impl Reader {
         }
         let mut extents = Extents::new();
         for partition in found.partitions() {
-            let (low, high) = self.consumer.fetch_watermarks(topic, partition.id(), ANSWER_LIMIT)?;
+            let (low, high) =
+                self.consumer.fetch_watermarks(topic, partition.id(), ANSWER_LIMIT)?;
             extents.insert(partition.id(), Extent { low, high });
         }
         Ok(extents)

@@ -83,11 +83,7 @@ impl Selection {
         Ok(conditions)
     }
 
-    fn times(
-        &self,
-        present: &Present<'_>,
-        options: &EventOptions,
-    ) -> Result<Vec<String>, String> {
+    fn times(&self, present: &Present<'_>, options: &EventOptions) -> Result<Vec<String>, String> {
         let bounds = [(">=", self.since), ("<=", self.until)];
         let bounds = bounds.into_iter().filter_map(|(operator, at)| Some((operator, at?)));
         let mut conditions = Vec::new();
@@ -237,17 +233,12 @@ mod tests {
 
     #[track_caller]
     fn check(time: Column, selection: &Selection, expected: Result<Option<&str>, &str>) {
-        let (name, table) = (
-            TableName { schema: "public".to_owned(), table: "outbox".to_owned() },
-            table(time),
-        );
+        let (name, table) =
+            (TableName { schema: "public".to_owned(), table: "outbox".to_owned() }, table(time));
         let options = options();
         let present = Present::of(&name, &table, &options).expect("an outbox");
         let condition = selection.condition(&present, &options);
-        assert_eq!(
-            condition.as_ref().map(Option::as_deref).map_err(String::as_str),
-            expected
-        );
+        assert_eq!(condition.as_ref().map(Option::as_deref).map_err(String::as_str), expected);
     }
 
     fn at(since: i64, until: i64) -> Selection {
@@ -317,11 +308,7 @@ mod tests {
 
     #[test]
     fn a_range_needs_a_time_column() {
-        check(
-            column("note", 25, "text", true),
-            &at(0, 1),
-            Err("it has no time column"),
-        );
+        check(column("note", 25, "text", true), &at(0, 1), Err("it has no time column"));
     }
 
     #[test]

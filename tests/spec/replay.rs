@@ -90,7 +90,8 @@ fn what_the_dry_run_says_is_what_is_sent() {
 
         // To their own topics, on purpose.
         let same = ["--all", "--same-topic"];
-        let (dry, act) = (plan(&settings, &same), plan(&settings, &["--all", "--same-topic", "--yes"]));
+        let (dry, act) =
+            (plan(&settings, &same), plan(&settings, &["--all", "--same-topic", "--yes"]));
         check_same(&dry, &act, 50);
         let all = kafka.wait_for_records(&format!("{name}.order"), 80);
         assert_eq!(all.len(), 80);
@@ -159,7 +160,8 @@ fn a_replay_that_is_killed_at_random_is_resumed_and_sends_each_event_once() {
     // Two rows of one id: both are events.
     database.execute("alter table outbox drop constraint outbox_pkey");
     database.insert_rows("order", 1, 6_000, 50);
-    database.execute("insert into outbox select * from outbox where payload->>'n' in ('10', '5990')");
+    database
+        .execute("insert into outbox select * from outbox where payload->>'n' in ('10', '5990')");
     let settings = Settings::new(&database, kafka);
     let begin = ["replay", "--all", "--to-topic", &topic, "--rate", "3000", "--yes"];
     let mut arguments: Vec<_> = begin.map(str::to_owned).to_vec();
@@ -270,11 +272,17 @@ fn a_relay_beside_a_replay_sends_its_rows_and_keeps_its_place() {
     assert_eq!(replay.wait(), 0, "{}", replay.log());
     let records = kafka.wait_for_records(&topic, 4_200);
     assert_eq!(records.len(), 4_200, "each once more, and the new rows once");
-    let replayed: Vec<_> =
-        records.iter().filter(|record| record.header("walpost-replay").is_some()).cloned().collect();
+    let replayed: Vec<_> = records
+        .iter()
+        .filter(|record| record.header("walpost-replay").is_some())
+        .cloned()
+        .collect();
     assert_eq!(numbers(&replayed), (1..=2_000).collect::<Vec<_>>());
-    let relayed: Vec<_> =
-        records.iter().filter(|record| record.header("walpost-replay").is_none()).cloned().collect();
+    let relayed: Vec<_> = records
+        .iter()
+        .filter(|record| record.header("walpost-replay").is_none())
+        .cloned()
+        .collect();
     let expected: Vec<_> = (1..=2_000).chain(10_000..10_200).collect();
     assert_eq!(numbers(&relayed), expected);
     assert_eq!(untouched(&settings)["checkpoint"]["generation"], generation, "no restart");
@@ -309,7 +317,10 @@ fn a_compacted_topic_a_missing_one_and_rows_without_time_are_warned_of() {
     assert_eq!((&json["events"], &json["seconds"]), (&json!(2), &json!(2)));
     assert_eq!(json["topics"][0]["exists"], false);
     let warnings = json["warnings"].to_string();
-    assert!(warnings.contains("1 row without a time, which --since and --until leave out"), "{warnings}");
+    assert!(
+        warnings.contains("1 row without a time, which --since and --until leave out"),
+        "{warnings}"
+    );
     assert!(warnings.contains("does not exist"), "{warnings}");
     // What walpost keeps for itself is no target.
     let own = format!("{name}.dlq");
@@ -352,7 +363,20 @@ fn a_large_row_beyond_the_brokers_limit_stops_a_replay_with_what_to_do() {
 fn the_help_names_the_selectors_and_a_wrong_command_line_is_refused() {
     let help = Settings::none().arguments(&["replay", "--help"]).run();
     assert_eq!(help.code, 0);
-    for word in ["--since", "--until", "--id", "--aggregate", "--type", "--to-topic", "--same-topic", "--rate", "--dry-run", "--yes", "--run", "--json"] {
+    for word in [
+        "--since",
+        "--until",
+        "--id",
+        "--aggregate",
+        "--type",
+        "--to-topic",
+        "--same-topic",
+        "--rate",
+        "--dry-run",
+        "--yes",
+        "--run",
+        "--json",
+    ] {
         assert!(help.stdout.contains(word), "{word}: {}", help.stdout);
     }
     for arguments in [

@@ -73,8 +73,7 @@ fn query(
     table: &Table,
     selection: &Selection,
 ) -> Result<String, String> {
-    let present =
-        Present::of(name, table, &config.events).map_err(|error| error.to_string())?;
+    let present = Present::of(name, table, &config.events).map_err(|error| error.to_string())?;
     let unquotable = |_| "it has a name that cannot be quoted".to_owned();
     let (column, _) = present.time().ok_or("it has no time column")?;
     let condition = selection.condition(&present, &config.events)?;

@@ -40,7 +40,9 @@ pub(super) async fn send(
     for topic in plan.topics.keys() {
         if sender.topic(config, topic, TOPIC_LIMIT).await?.is_none() {
             return Err(refused(
-                format!("topic {topic} does not exist, and the brokers do not make it; nothing was sent"),
+                format!(
+                    "topic {topic} does not exist, and the brokers do not make it; nothing was sent"
+                ),
                 "create it, or set WALPOST_TOPIC_PARTITIONS",
             ));
         }
@@ -142,7 +144,11 @@ impl Way {
         self.end(sender);
         Err(Stopped::Failure(Failure::again(
             "stopped",
-            format!("stopped by a signal; kafka has confirmed {} of {} events", sender.confirmed(), self.total),
+            format!(
+                "stopped by a signal; kafka has confirmed {} of {} events",
+                sender.confirmed(),
+                self.total
+            ),
         )))
     }
 

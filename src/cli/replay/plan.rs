@@ -140,9 +140,10 @@ impl Plan {
         }
         if kept.ids.len() < NAMED {
             let id = mapping.role(Role::Id).and_then(|field| row.text(field));
-            let id = id.map_or_else(|| "NULL".to_owned(), |id| {
-                String::from_utf8_lossy(id.get(..64).unwrap_or(id)).into_owned()
-            });
+            let id = id.map_or_else(
+                || "NULL".to_owned(),
+                |id| String::from_utf8_lossy(id.get(..64).unwrap_or(id)).into_owned(),
+            );
             kept.ids.push(id);
         }
     }
@@ -164,7 +165,9 @@ impl Plan {
                     return Err(Failure::Again {
                         code: "refused",
                         message: format!("walpost's Kafka user may not see topic {topic}"),
-                        hint: Some(format!("give it the rights Describe and Write on topic {topic}")),
+                        hint: Some(format!(
+                            "give it the rights Describe and Write on topic {topic}"
+                        )),
                     });
                 }
                 Ok(Known::Unanswered(said)) => {

@@ -39,7 +39,8 @@ impl RunId {
         else {
             return Err(refused());
         };
-        let hexadecimal = |part: &str| part.len() == 8 && part.bytes().all(|b| b.is_ascii_hexdigit());
+        let hexadecimal =
+            |part: &str| part.len() == 8 && part.bytes().all(|b| b.is_ascii_hexdigit());
         let time = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", began);
         let time = time.ok().and_then(|time| time.to_zoned(jiff::tz::TimeZone::UTC).ok());
         match time {

@@ -54,11 +54,7 @@ impl Sent {
 }
 
 /// Reads what the run has written to these topics; until two readings agree.
-pub(super) async fn read(
-    config: &Config,
-    run: &RunId,
-    topics: &[String],
-) -> Result<Sent, Failure> {
+pub(super) async fn read(config: &Config, run: &RunId, topics: &[String]) -> Result<Sent, Failure> {
     let mut before = None;
     loop {
         let client = auxiliary(&config.kafka, &config.name);
@@ -86,7 +82,9 @@ pub(super) async fn read(
                 Failure::Again {
                     code: "kafka_error",
                     message,
-                    hint: Some("resuming needs the right to read the topics; nothing was sent".to_owned()),
+                    hint: Some(
+                        "resuming needs the right to read the topics; nothing was sent".to_owned(),
+                    ),
                 }
             })?;
         if before == Some(sent.total()) {
@@ -110,11 +108,7 @@ fn of_run(record: &BorrowedMessage<'_>, run: &str) -> Option<Identity> {
 
 /// An event by its attributes, which are headers in binary mode and members of its value in
 /// structured mode.
-pub(super) fn identity(
-    source: Option<&[u8]>,
-    id: Option<&[u8]>,
-    value: Option<&[u8]>,
-) -> Identity {
+pub(super) fn identity(source: Option<&[u8]>, id: Option<&[u8]>, value: Option<&[u8]>) -> Identity {
     #[derive(Deserialize)]
     struct Envelope {
         source: String,
@@ -158,8 +152,9 @@ mod tests {
         let mut sent = Sent::default();
         sent.events.extend([(1, 2), (2, 1)]);
         assert_eq!(sent.total(), 3);
-        assert_eq!([1, 1, 1, 2, 2, 3].map(|event| sent.take(event)), [
-            true, true, false, true, false, false
-        ]);
+        assert_eq!(
+            [1, 1, 1, 2, 2, 3].map(|event| sent.take(event)),
+            [true, true, false, true, false, false]
+        );
     }
 }
