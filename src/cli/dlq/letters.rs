@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message as _};
+use sha2::{Digest as _, Sha256};
 
 use crate::cli::command::{Stopped, refused};
 use crate::cli::moment;
@@ -91,6 +92,46 @@ pub(super) struct Done {
     pub(super) resolved: HashSet<Place>,
     /// How often letters were tried in vain.
     pub(super) attempted: HashMap<Place, u32>,
+    /// Second letters of a row, and the first: a relay that is killed, or for which Kafka refuses
+    /// a record, writes again what it has not stored as written.
+    pub(super) copy_of: HashMap<Place, Place>,
+    /// The same, the other way round.
+    pub(super) copies: HashMap<Place, Vec<Place>>,
+    /// The letters by a digest of what names their row: 32 bytes a letter.
+    first: HashMap<u128, Place>,
+}
+
+impl Done {
+    fn add(&mut self, entry: &Entry) {
+        match entry {
+            Entry::Resolved(place) => {
+                self.resolved.insert(*place);
+            }
+            Entry::Attempted(place) => *self.attempted.entry(*place).or_insert(0) += 1,
+            Entry::Letter(letter) => {
+                let Some(row) = row(letter) else { return };
+                let first = *self.first.entry(row).or_insert(letter.place);
+                if first != letter.place {
+                    self.copy_of.insert(letter.place, first);
+                    self.copies.entry(first).or_default().push(letter.place);
+                }
+            }
+        }
+    }
+}
+
+/// What names the row of a letter: its place in the stream of a connector, and its id in case
+/// that the database was exchanged.
+fn row(letter: &Letter) -> Option<u128> {
+    let position = letter.text("walpost-position")?;
+    let mut hash = Sha256::new();
+    let id = letter.text("walpost-row-id");
+    for part in [letter.connector(), letter.text("walpost-table"), Some(position), id] {
+        let part = part.unwrap_or_default();
+        hash.update(part.len().to_be_bytes());
+        hash.update(part);
+    }
+    Some(u128::from_be_bytes(hash.finalize().first_chunk::<16>().copied().unwrap_or_default()))
 }
 
 /// The topic, to be read as often as needed: letters are as many as there are, so none is kept.
@@ -123,7 +164,7 @@ impl Topic {
         read.map_err(|error| self.unreadable(&error))
     }
 
-    /// As [`Self::read`], of letters only; the extents must not be empty.
+    /// As [`Self::read`], of letters only.
     pub(super) async fn letters<T: Send + 'static>(
         &self,
         state: T,
@@ -139,15 +180,8 @@ impl Topic {
 
     /// What was done about letters.
     pub(super) async fn done(&self) -> Result<Done, Stopped> {
-        let (done, extents) = self
-            .read(Done::default(), |done, record| match Entry::of(record) {
-                Entry::Resolved(place) => {
-                    done.resolved.insert(place);
-                }
-                Entry::Attempted(place) => *done.attempted.entry(place).or_insert(0) += 1,
-                Entry::Letter(_) => {}
-            })
-            .await?;
+        let (done, extents) =
+            self.read(Done::default(), |done, record| done.add(&Entry::of(record))).await?;
         if extents.is_empty() {
             return Err(refused(
                 format!("topic {} does not exist", self.name),

@@ -9,7 +9,7 @@ use crate::cli::command::Stopped;
 use crate::cli::printed::{bytes_member, count, cut, printable, shown_bytes};
 use crate::cli::{Exit, output};
 use crate::config::Config;
-use crate::kafka::dead_letter::Letter;
+use crate::kafka::dead_letter::{Letter, Place};
 
 /// Which letters, and how to print them.
 #[derive(Clone, Debug, clap::Args)]
@@ -36,7 +36,7 @@ struct Count {
 #[derive(Default)]
 struct Listed {
     counts: BTreeMap<(&'static str, String), Count>,
-    shown: Vec<(Letter, bool)>,
+    shown: Vec<(Letter, bool, Option<Place>)>,
     more: u64,
 }
 
@@ -64,7 +64,8 @@ pub(super) async fn run(config: Config, arguments: Arguments) -> Result<Exit, St
                 return;
             }
             if listed.shown.len() < limit {
-                listed.shown.push((letter, resolved));
+                let copy_of = done.copy_of.get(&letter.place).copied();
+                listed.shown.push((letter, resolved, copy_of));
             } else {
                 listed.more += 1;
             }
@@ -88,7 +89,8 @@ fn json(config: &Config, listed: &Listed) -> Value {
             "resolved": count.resolved,
         })
     });
-    let letters = listed.shown.iter().map(|(letter, resolved)| summary(letter, *resolved));
+    let letters = listed.shown.iter();
+    let letters = letters.map(|(letter, resolved, copy_of)| summary(letter, *resolved, *copy_of));
     json!({
         "topic": config.dlq_topic,
         "connector": config.name,
@@ -99,7 +101,7 @@ fn json(config: &Config, listed: &Listed) -> Value {
 }
 
 /// A letter in one object, without its payload.
-pub(super) fn summary(letter: &Letter, resolved: bool) -> Value {
+pub(super) fn summary(letter: &Letter, resolved: bool, copy_of: Option<Place>) -> Value {
     let mut object = Map::new();
     let mut text = |name: &str, value: Option<&str>| object.insert(name.to_owned(), json!(value));
     text("letter", Some(&letter.place.to_string()));
@@ -116,16 +118,18 @@ pub(super) fn summary(letter: &Letter, resolved: bool) -> Value {
     bytes_member(&mut object, "key", letter.key.as_deref());
     object.insert("value_bytes".to_owned(), json!(letter.value_bytes));
     object.insert("attempts".to_owned(), json!(letter.attempts()));
+    object.insert("copy_of".to_owned(), json!(copy_of.map(|place| place.to_string())));
     object.insert("resolved".to_owned(), json!(resolved));
     Value::Object(object)
 }
 
 fn text(config: &Config, listed: &Listed) -> String {
     let mut lines = Vec::new();
-    for (letter, resolved) in &listed.shown {
+    for (letter, resolved, copy_of) in &listed.shown {
+        let copy = copy_of.map_or_else(String::new, |first| format!("  again {first}"));
         let or_dash = |text: Option<&str>| printable(&cut(text.unwrap_or("-"), 60));
         lines.push(format!(
-            "{}  {}  {} ({})  topic {}  key {}  row {}{}",
+            "{}  {}  {} ({})  topic {}  key {}  row {}{copy}{}",
             letter.place,
             or_dash(letter.text("walpost-error-time")),
             or_dash(letter.reason()),

@@ -46,7 +46,7 @@ pub(super) async fn run(config: Config, arguments: Arguments) -> Result<Exit, St
     let resolved = done.resolved.contains(&place);
     let payload = arguments.payload.then_some(payload.as_deref());
     let printed = if arguments.json {
-        format!("{:#}", json(&letter, resolved, payload))
+        format!("{:#}", json(&letter, (resolved, done.copy_of.get(&place).copied()), payload))
     } else {
         text(&letter, resolved, payload)
     };
@@ -54,14 +54,18 @@ pub(super) async fn run(config: Config, arguments: Arguments) -> Result<Exit, St
     Ok(Exit::Done)
 }
 
-fn json(letter: &Letter, resolved: bool, payload: Option<Option<&[u8]>>) -> Value {
+fn json(
+    letter: &Letter,
+    (resolved, copy_of): (bool, Option<Place>),
+    payload: Option<Option<&[u8]>>,
+) -> Value {
     let headers = letter.headers.iter().map(|(name, value)| {
         let mut header = Map::new();
         header.insert("name".to_owned(), json!(name));
         bytes_member(&mut header, "value", Some(value));
         Value::Object(header)
     });
-    let mut shown = summary(letter, resolved);
+    let mut shown = summary(letter, resolved, copy_of);
     if let Some(object) = shown.as_object_mut() {
         object.insert("headers".to_owned(), headers.collect());
         if let Some(payload) = payload {

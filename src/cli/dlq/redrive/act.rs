@@ -77,7 +77,8 @@ pub(super) async fn act(
         sender: Sender::connect(config).await?,
         missing: HashSet::new(),
         outcome: Outcome::default(),
-        resolve_only: rules.resolve_only,
+        resolution: if rules.resolve_only { "dismissed" } else { "redriven" },
+        done: Arc::clone(&done),
         total,
         told: Instant::now(),
     };
@@ -123,7 +124,8 @@ struct Redrive<'a> {
     /// Topics that the brokers do not know.
     missing: HashSet<String>,
     outcome: Outcome,
-    resolve_only: bool,
+    resolution: &'static str,
+    done: Arc<Done>,
     total: u64,
     told: Instant,
 }
@@ -190,12 +192,11 @@ impl Redrive<'_> {
         &mut self,
         window: &'w [Going],
     ) -> Result<(Vec<&'w Going>, Option<Trouble>), Stopped> {
-        if self.resolve_only {
-            return Ok((window.iter().collect(), None));
-        }
         let mut numbers: Vec<(Number, &Going)> = Vec::new();
+        let (only_marked, sent): (Vec<_>, Vec<_>) =
+            window.iter().partition(|going| going.topic.is_none());
         let mut trouble = None;
-        for going in window {
+        for going in sent {
             match self.enqueue(going).await? {
                 Ok(Some(number)) => numbers.push((number, going)),
                 Ok(None) => {}
@@ -209,8 +210,9 @@ impl Redrive<'_> {
             trouble = self.sender.settle().await.err();
         }
         let arrived = numbers.iter().filter(|(number, _)| self.sender.has_confirmed(*number));
-        let arrived: Vec<_> = arrived.map(|(_, going)| *going).collect();
+        let mut arrived: Vec<_> = arrived.map(|(_, going)| *going).collect();
         self.outcome.sent += u64::try_from(arrived.len()).unwrap_or(0);
+        arrived.extend(only_marked);
         Ok((arrived, trouble))
     }
 
@@ -236,7 +238,6 @@ impl Redrive<'_> {
 
     /// Marks letters as resolved.
     async fn mark(&mut self, arrived: &[&Going]) -> Result<(), Stopped> {
-        let resolution = if self.resolve_only { "dismissed" } else { "redriven" };
         let name = &self.config.dlq_topic;
         let Some(topic) = self.sender.topic(self.config, name, TOPIC_LIMIT).await? else {
             return Err(refused(
@@ -245,18 +246,22 @@ impl Redrive<'_> {
             ));
         };
         for going in arrived {
-            let place = going.letter.place.to_string();
-            let headers = [
-                (RESOLVES, place.as_bytes()),
-                (RESOLUTION, resolution.as_bytes()),
-                (CONNECTOR, self.config.name.as_bytes()),
-            ];
-            let key = going.letter.key.as_deref();
-            let record = Record { key, value: Some(b""), headers: &headers };
-            self.sender.send(topic, &record).await.map_err(Failure::from)?;
+            let place = going.letter.place;
+            let copies = self.done.copies.get(&place).into_iter().flatten();
+            for place in std::iter::once(&place).chain(copies) {
+                let place = place.to_string();
+                let headers = [
+                    (RESOLVES, place.as_bytes()),
+                    (RESOLUTION, self.resolution.as_bytes()),
+                    (CONNECTOR, self.config.name.as_bytes()),
+                ];
+                let key = going.letter.key.as_deref();
+                let record = Record { key, value: Some(b""), headers: &headers };
+                self.sender.send(topic, &record).await.map_err(Failure::from)?;
+                self.outcome.marked += 1;
+            }
         }
         self.sender.settle().await.map_err(Failure::from)?;
-        self.outcome.marked += u64::try_from(arrived.len()).unwrap_or(0);
         Ok(())
     }
 

@@ -36,6 +36,8 @@ pub(super) enum Verdict {
     Other,
     /// It is resolved already.
     Resolved,
+    /// It is the second letter of a row, and is marked together with the first.
+    Copy,
     /// It goes to this topic; none is only marked.
     Send(Option<String>),
     /// It stays as it is.
@@ -102,8 +104,12 @@ impl Rules {
         if done.resolved.contains(&letter.place) {
             return Verdict::Resolved;
         }
-        if self.resolve_only {
-            return Verdict::Send(None);
+        match done.copy_of.get(&letter.place) {
+            // Written after the first had been resolved.
+            Some(first) if done.resolved.contains(first) => return Verdict::Send(None),
+            Some(_) => return Verdict::Copy,
+            None if self.resolve_only => return Verdict::Send(None),
+            None => {}
         }
         if letter.reason().is_none() {
             return Verdict::Left(Left::Foreign);
@@ -140,6 +146,7 @@ struct Named {
 pub(super) struct Plan {
     topics: BTreeMap<String, u64>,
     only_marked: u64,
+    copies: u64,
     resolved: u64,
     left: BTreeMap<Left, Named>,
     found: BTreeSet<Place>,
@@ -156,6 +163,7 @@ impl Plan {
         match verdict {
             Verdict::Other => {}
             Verdict::Resolved => self.resolved += 1,
+            Verdict::Copy => self.copies += 1,
             Verdict::Send(None) => self.only_marked += 1,
             Verdict::Send(Some(topic)) => *self.topics.entry(topic).or_insert(0) += 1,
             Verdict::Left(why) => {
@@ -227,14 +235,21 @@ impl Plan {
             );
             lines.push(format!("  {replay}"));
         }
+        if self.copies > 0 {
+            lines.push(format!(
+                "copies      {} of rows that have one before, not sent; marked with the first",
+                letters(self.copies)
+            ));
+        }
         if self.resolved > 0 {
             lines.push(format!("resolved    {} before, not touched", letters(self.resolved)));
         }
-        lines.push(if rules.resolve_only {
-            format!("marks       {} as resolved and sends none", letters(self.only_marked))
-        } else {
-            format!("sends       {}", letters(self.chosen()))
-        });
+        if !rules.resolve_only {
+            lines.push(format!("sends       {}", letters(self.chosen() - self.only_marked)));
+        }
+        if self.only_marked > 0 {
+            lines.push(format!("marks       {} as resolved, not sent", letters(self.only_marked)));
+        }
         lines.join("\n")
     }
 
@@ -256,6 +271,7 @@ impl Plan {
             "letters": self.chosen(),
             "topics": topics.collect::<Vec<_>>(),
             "left": left.collect::<Vec<_>>(),
+            "copies": self.copies,
             "resolved_before": self.resolved,
             "replay": self.replay(),
             "outcome": outcome,
