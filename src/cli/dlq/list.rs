@@ -56,9 +56,9 @@ pub(super) async fn run(config: Config, arguments: Arguments) -> Result<Exit, St
             let reason = letter.reason().unwrap_or("not of walpost").to_owned();
             let count = listed.counts.entry((letter.class().word(), reason)).or_default();
             if resolved {
-                count.resolved += 1
+                count.resolved += 1;
             } else {
-                count.unresolved += 1
+                count.unresolved += 1;
             }
             if resolved && !with_resolved {
                 return;
