@@ -1,5 +1,6 @@
 //! Kafka: the ordered producer, the checkpoint topic, dead letters, topics.
 
+mod certificates;
 pub mod checkpoint;
 pub mod checkpoint_topic;
 pub mod client;
@@ -9,4 +10,5 @@ pub mod librdkafka;
 pub mod options;
 pub mod producer;
 pub mod reading;
+mod refusal;
 pub mod topics;
