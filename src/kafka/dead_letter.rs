@@ -258,13 +258,13 @@ mod tests {
     }
 
     fn letter(headers: &[(&str, &str)]) -> Letter {
-        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), value.into()));
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), value.as_bytes().to_vec());
         Letter {
             place: Place { partition: 0, offset: 1 },
             written_at: None,
             key: None,
             value_bytes: None,
-            headers: headers.map(|(name, value): (String, &str)| (name, value.into())).collect(),
+            headers: headers.iter().map(owned).collect(),
         }
     }
 
