@@ -200,13 +200,12 @@ fn a_letter_that_the_broker_refused_is_redriven_when_the_cause_is_gone_and_count
     );
     kafka.wait_for_records(&topic, 2);
     kafka.wait_for_records(&orders, 3);
-    // The relay finds refused rows by sending them alone, and writes the first letter twice then.
+    // The relay finds refused rows by sending them alone, and may write the first letter twice then.
     until("the relay to be past them", || {
         walpost.log().contains("the rows that kafka refused are behind").then_some(())
     });
-    let twice = answer(&settings, &["list"])["letters"].as_array().unwrap().clone();
-    let copies: Vec<_> = twice.iter().map(|letter| letter["copy_of"].as_str()).collect();
-    assert_eq!(copies, [None, Some("0:0"), None], "{twice:?}");
+    let letters = kafka.records(&topic).len();
+    assert!((2..=3).contains(&letters), "{letters}");
     // Once in vain, beside the relay.
     let beside = settings.second();
     let vain = command(&beside, &["dlq", "redrive", "--all", "--yes"]);
@@ -230,7 +229,8 @@ fn a_letter_that_the_broker_refused_is_redriven_when_the_cause_is_gone_and_count
         (finished.code == 0).then(|| serde_json::from_str::<Value>(&finished.stdout).unwrap())
     });
     assert_eq!((&dry["letters"], &dry["outcome"]), (&json!(2), &Value::Null));
-    assert_eq!((&dry["copies"], &act["outcome"]["marked"]), (&json!(1), &json!(3)), "{act}");
+    assert_eq!(dry["copies"], letters - 2);
+    assert_eq!(act["outcome"]["marked"], letters, "{act}");
     assert_eq!(dry["topics"], json!([{"topic": orders, "letters": 2}]));
     assert_eq!(act["letters"], act["outcome"]["sent"]);
     let records = kafka.records(&orders);
@@ -245,7 +245,7 @@ fn a_letter_that_the_broker_refused_is_redriven_when_the_cause_is_gone_and_count
     names.retain(|name| *name != "walpost-redrive-attempts");
     let own: Vec<_> = records[0].headers.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, own, "the event's own headers and no other");
-    assert_eq!(answer(&beside, &["redrive", "--all", "--yes"])["resolved_before"], 3);
+    assert_eq!(answer(&beside, &["redrive", "--all", "--yes"])["resolved_before"], letters);
     assert_eq!(kafka.records(&orders).len(), records.len(), "what is marked is not sent again");
     // The relay went its way.
     database.execute("insert into outbox values ('6', 'order', 'k', 'Placed', '{}')");
@@ -311,6 +311,39 @@ fn a_redrive_that_is_killed_at_random_repeats_no_more_than_its_window() {
     let purged = answer(&settings, &["purge", "--yes"]);
     assert_eq!((&purged["removed"], &purged["unresolved"]), (&json!(LETTERS), &json!(0)));
     assert_eq!(kafka.records(&topic), []);
+}
+
+#[test]
+fn a_row_with_several_letters_is_redriven_once() {
+    let (database, kafka) = (Postgres::newest().database("dlq_copy"), Kafka::shared());
+    let (connector, topic, settings) = named(&database, kafka);
+    let target = format!("{}.order", database.name());
+    let at = |n: u64, position: &str| {
+        let mut headers = letter(n, &connector, &target, "unknown_topic");
+        headers.push(("walpost-position".to_owned(), position.to_owned()));
+        (n, headers)
+    };
+    let letters =
+        [at(1, "0/10+0"), at(2, "0/10+1"), at(1, "0/10+0"), at(3, "0/10+0"), at(1, "0/10+0")];
+    write_letters(kafka, &topic, 1, letters.into_iter());
+    let listed = answer(&settings, &["list"]);
+    let copies = listed["letters"].as_array().unwrap().iter();
+    let copies: Vec<_> = copies.map(|letter| letter["copy_of"].as_str()).collect();
+    // Another id at the same place is another row: of a database that took this one's place.
+    assert_eq!(copies, [None, None, Some("0:0"), None, Some("0:0")]);
+    let dry = answer(&settings, &["redrive", "--all"]);
+    assert_eq!((&dry["letters"], &dry["copies"]), (&json!(3), &json!(2)));
+    assert_eq!(answer(&settings, &["redrive", "0:2", "--yes"])["letters"], 0, "a copy alone");
+    let act = answer(&settings, &["redrive", "--all", "--yes"]);
+    assert_eq!((&act["outcome"]["sent"], &act["outcome"]["marked"]), (&json!(3), &json!(5)));
+    // A relay that stood still comes with one more.
+    write_letters(kafka, &topic, 1, [at(1, "0/10+0")].into_iter());
+    let late = answer(&settings, &["redrive", "--all", "--yes"]);
+    assert_eq!((&late["outcome"]["sent"], &late["outcome"]["marked"]), (&json!(0), &json!(1)));
+    let sent = kafka.records(&target);
+    let ids: Vec<_> = sent.iter().map(|record| record.header("ce_id").unwrap()).collect();
+    assert_eq!(ids, ["1", "2", "3"]);
+    assert_eq!(answer(&settings, &["purge", "--yes"])["removed"], 6);
 }
 
 #[test]
