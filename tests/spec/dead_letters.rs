@@ -314,6 +314,40 @@ fn a_redrive_that_is_killed_at_random_repeats_no_more_than_its_window() {
 }
 
 #[test]
+fn a_redrive_that_cannot_mark_has_sent_one_window() {
+    let (database, kafka) = (Postgres::newest().database("dlq_mark"), Kafka::shared());
+    let (connector, topic, settings) = named(&database, kafka);
+    let target = format!("{}.order", database.name());
+    let letters = (0..250).map(|n| (n, letter(n, &connector, &target, "unknown_topic")));
+    write_letters(kafka, &topic, 1, letters);
+    let limit = |bytes: u32| {
+        let bootstrap = kafka.bootstrap();
+        kafka.run(&format!(
+            "kafka-configs.sh --bootstrap-server {bootstrap} --alter --entity-type topics --entity-name {topic} --add-config max.message.bytes={bytes}"
+        ));
+    };
+    limit(60);
+    let stopped = command(&settings, &["dlq", "redrive", "--all", "--yes"]);
+    assert_eq!(stopped.code, 1, "{}", stopped.stdout);
+    assert!(stopped.stderr.contains("max.message.bytes"), "{}", stopped.stderr);
+    assert_eq!(kafka.records(&target).len(), 100);
+    assert_eq!(kafka.records(&topic).len(), 250, "no marker");
+    limit(1_000_000);
+    let act = until("the markers to be taken", || {
+        let finished = command(&settings, &["dlq", "redrive", "--all", "--yes", "--json"]);
+        (finished.code == 0).then(|| serde_json::from_str::<Value>(&finished.stdout).unwrap())
+    });
+    assert_eq!(act["left"], json!([]));
+    let ids: BTreeSet<_> = kafka
+        .records(&target)
+        .iter()
+        .map(|record| record.header("ce_id").unwrap().parse::<u64>().unwrap())
+        .collect();
+    assert_eq!(ids, (0..250).collect());
+    assert_eq!(answer(&settings, &["list"])["counts"][0]["unresolved"], 0);
+}
+
+#[test]
 fn a_row_with_several_letters_is_redriven_once() {
     let (database, kafka) = (Postgres::newest().database("dlq_copy"), Kafka::shared());
     let (connector, topic, settings) = named(&database, kafka);
