@@ -9,6 +9,7 @@ pub mod checkpoint;
 mod command;
 pub mod config;
 pub mod dlq;
+pub mod groups;
 pub mod healthcheck;
 pub mod help;
 mod http_get;
@@ -79,6 +80,9 @@ pub enum Command {
     /// Dead letters: lists and shows them, sends them again, removes those that are done.
     #[command(subcommand)]
     Dlq(dlq::Command),
+    /// Consumer groups: lag and members, and setting one to another place.
+    #[command(subcommand)]
+    Groups(groups::Command),
     /// The stored position: shows it, moves it, or ends a halt that needs a decision.
     #[command(subcommand)]
     Checkpoint(checkpoint::Command),
