@@ -10,6 +10,7 @@
 
 mod contents;
 mod cursor;
+mod first_start;
 mod handover;
 mod preflight;
 mod publication;

@@ -23,6 +23,8 @@ mod kill;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
+mod mapping;
+#[cfg(test)]
 mod memory;
 #[cfg(test)]
 mod oracle;
@@ -48,6 +50,8 @@ mod secrets;
 mod servers;
 #[cfg(test)]
 mod slot;
+#[cfg(test)]
+mod snapshot;
 #[cfg(test)]
 mod standby;
 #[cfg(test)]
