@@ -11,7 +11,11 @@ mod configuration;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod dead_letters;
+#[cfg(test)]
 mod events;
+#[cfg(test)]
+mod groups;
 #[cfg(test)]
 mod halts;
 #[cfg(test)]
@@ -34,6 +38,8 @@ mod partition;
 mod peek;
 #[cfg(test)]
 mod progress;
+#[cfg(test)]
+mod replay;
 #[cfg(test)]
 mod schema_changes;
 #[cfg(test)]
