@@ -11,7 +11,11 @@ mod configuration;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod dead_letters;
+#[cfg(test)]
 mod events;
+#[cfg(test)]
+mod groups;
 #[cfg(test)]
 mod halts;
 #[cfg(test)]
@@ -36,6 +40,8 @@ mod peek;
 mod progress;
 #[cfg(test)]
 mod prune;
+#[cfg(test)]
+mod replay;
 #[cfg(test)]
 mod schema_changes;
 #[cfg(test)]
