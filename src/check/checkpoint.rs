@@ -230,6 +230,8 @@ mod tests {
             prune_floor: Lsn::new(1),
             seen_lsn: Lsn::INVALID,
             seen_time: 0,
+            floors: Vec::new(),
+            kept: crate::kafka::floor::Kept::default(),
             unknown: serde_json::Map::new(),
         }
     }

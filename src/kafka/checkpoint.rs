@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::floor::{Floor, Kept};
 use crate::ledger::Mark;
 use crate::lsn::Lsn;
 
@@ -70,6 +71,12 @@ pub struct Checkpoint {
     /// The server's clock then, microseconds since 1970.
     #[serde(default)]
     pub seen_time: i64,
+    /// From where on the rows of each table are in Kafka; see [`Self::floor`].
+    #[serde(default)]
+    pub floors: Vec<Floor>,
+    /// Rows that were passed and are not in Kafka.
+    #[serde(default)]
+    pub kept: Kept,
     /// Fields of a later program of the same format, written back as they came.
     #[serde(flatten)]
     pub unknown: serde_json::Map<String, serde_json::Value>,
@@ -201,6 +208,8 @@ pub(crate) mod tests {
             prune_floor: Lsn::new(1),
             seen_lsn: Lsn::new(95),
             seen_time: 1_700_000_000_000_000,
+            floors: Vec::new(),
+            kept: Kept::default(),
             unknown: serde_json::Map::new(),
         }
     }

@@ -236,6 +236,8 @@ pub(super) fn beginning(config: &Config, facts: &Facts, watched: &Watched) -> Ch
         prune_floor: facts.confirmed_flush_lsn,
         seen_lsn: crate::lsn::Lsn::INVALID,
         seen_time: 0,
+        floors: Vec::new(),
+        kept: crate::kafka::floor::Kept::default(),
         unknown: serde_json::Map::new(),
     }
 }

@@ -11,7 +11,11 @@ mod configuration;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod dead_letters;
+#[cfg(test)]
 mod events;
+#[cfg(test)]
+mod groups;
 #[cfg(test)]
 mod halts;
 #[cfg(test)]
@@ -35,6 +39,10 @@ mod peek;
 #[cfg(test)]
 mod progress;
 #[cfg(test)]
+mod prune;
+#[cfg(test)]
+mod replay;
+#[cfg(test)]
 mod schema_changes;
 #[cfg(test)]
 mod sdk;
@@ -42,6 +50,8 @@ mod sdk;
 mod secrets;
 #[cfg(test)]
 mod servers;
+#[cfg(test)]
+mod setup;
 #[cfg(test)]
 mod slot;
 #[cfg(test)]
