@@ -285,7 +285,8 @@ def columns(*names):
 
 
 def connector():
-    errors = rate("walpost_produce_errors_total")
+    # No series of a code before its first error.
+    errors = f"({rate('walpost_produce_errors_total')} or vector(0))"
     events = f"({rate('walpost_events_total')} or vector(0))"
     fresh = f"avg_over_time(connector:walpost_fresh:bool{{{ONE}}}[30d])"
     return dashboard(
@@ -320,7 +321,7 @@ def connector():
                 panel("WAL written and confirmed", "timeseries", "Bps", "Who wins: what the database writes, and how fast walpost gets through it.", [(f"deriv({WAL_END}[{RATE}:15s])", "written"), (f"deriv({only('walpost_confirmed_lsn_bytes')}[{RATE}:15s])", "confirmed")], 8, 8),
                 panel("Time to catch up", "timeseries", "s", "At the present pace. Nothing while the distance does not shrink, or there is none.", [(f'max(walpost_lag_bytes{{{ONE},stage="confirmed"}}) / (-deriv(max(walpost_lag_bytes{{{ONE},stage="confirmed"}})[{RATE}:15s]) > 0)', "time to catch up")], 8, min=0),
                 panel("Caught up", "state-timeline", "bool", "Whether it is proven that everything is confirmed.", [(only("walpost_caught_up"), "caught up")], 8),
-                panel("Age of the checkpoint", "timeseries", "s", "Since the last checkpoint that Kafka confirmed; it is written at least every 10 s. A crash repeats what came after it.", [(f"min(walpost_checkpoint_age_seconds{{{ONE}}})", "age")], 8, min=0),
+                panel("Age of the checkpoint", "timeseries", "s", "Since the last checkpoint that Kafka confirmed; it is written within 10 s while the log of the database moves. A crash repeats what came after it.", [(f"min(walpost_checkpoint_age_seconds{{{ONE}}})", "age")], 8, min=0),
             ]),
             row("Replication slot", [
                 panel("WAL held back and left", "timeseries", "bytes", "WAL kept for the slot; what may still be written before the slot can be lost; and max_slot_wal_keep_size. The last two are infinite, and not drawn, without a limit.", [(only("walpost_slot_retained_wal_bytes"), "held back"), (f"min(walpost_slot_safe_wal_bytes{{{ONE}}})", "left"), (only("walpost_slot_wal_keep_limit_bytes"), "limit")], 8, 8, min=0),
