@@ -23,6 +23,8 @@ pub enum Exit {
     Done,
     /// A fatal error at run time, the drain deadline passed, or a check that found a problem.
     Failed,
+    /// A wrong command line.
+    Usage,
     /// Wrong configuration (`EX_CONFIG` of `sysexits.h`).
     Configuration,
     /// A second signal of this number ended a drain: 128 and the number, as shells do.
@@ -30,12 +32,13 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// The number. 2, a wrong command line, is clap's own.
+    /// The number.
     #[must_use]
     pub const fn code(self) -> u8 {
         match self {
             Self::Done => 0,
             Self::Failed => 1,
+            Self::Usage => 2,
             Self::Configuration => 78,
             Self::Signal(number) => 128 + number,
         }

@@ -12,8 +12,12 @@ pub mod env;
 mod events;
 mod invalid;
 mod kafka;
+mod lookup;
 mod reader;
+mod service_link;
+mod shown;
 pub mod table;
+mod url;
 mod value;
 
 pub use invalid::{Invalid, Problem};
@@ -21,7 +25,6 @@ pub use reader::Effective;
 
 use env::Source;
 use reader::Reader;
-use value::{boolean, choice, duration, size};
 
 use crate::cloudevent::options::EventOptions;
 use crate::kafka::options::KafkaOptions;
@@ -135,30 +138,49 @@ pub struct Loaded {
 }
 
 impl Config {
-    /// Reads and checks everything.
+    /// Reads and checks everything. It may be called again at any time, and then reads the files
+    /// that `NAME_FILE` variables name again.
     ///
     /// # Errors
     /// All mistakes together.
     pub fn load(source: &dyn Source) -> Result<Loaded, Invalid> {
         let mut reader = Reader::new(source);
+        reader.ignore_service_links();
         let config = read(&mut reader);
         reader.refuse_unknown();
         if let Some(config) = &config {
-            for (variable, value) in [
-                ("WALPOST_NAME", config.name.clone()),
-                ("WALPOST_CHECKPOINT_TOPIC", config.checkpoint_topic.clone()),
-                ("PGDATABASE", config.database.database.clone()),
-            ] {
-                reader.derived(variable, value);
-            }
+            reader.derived("WALPOST_NAME", &config.name);
+            reader.derived("WALPOST_CHECKPOINT_TOPIC", &config.checkpoint_topic);
+            reader.derived("PGDATABASE", &config.database.database);
         }
         let (effective, warnings) = reader.finish()?;
         match config {
             Some(config) => Ok(Loaded { config, warnings, effective }),
             // Every way to `None` notes a problem, so `finish` has refused already.
-            None => Err(Invalid(Vec::new())),
+            None => Err(Invalid { problems: Vec::new(), warnings }),
         }
     }
+}
+
+/// One variable's text, from itself or from its file; for commands that ask a running walpost and
+/// need no more. An empty text is as none.
+///
+/// # Errors
+/// The text cannot be read; the message shows no secret.
+pub fn text(source: &dyn Source, name: &str) -> Result<Option<String>, String> {
+    match lookup::text(source, name) {
+        Ok(found) => Ok(found.map(|(text, _)| text).filter(|text| !text.is_empty())),
+        Err(lookup::Unusable { variable, value, reason }) => {
+            let value = value.map_or_else(String::new, |value| format!("={value:?}"));
+            Err(format!("{variable}{value}: {reason}"))
+        }
+    }
+}
+
+/// A URL without its user and password, for messages.
+#[must_use]
+pub fn without_user(url: &str) -> String {
+    shown::without_user(url)
 }
 
 /// `None` only after a mistake that was noted.
@@ -180,32 +202,26 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
         .or_else(|| name.as_ref().map(|name| format!("walpost.checkpoint.{name}")));
     let dlq_topic = reader.parsed("WALPOST_DLQ_TOPIC", topic);
     if checkpoint_topic.is_some() && checkpoint_topic == dlq_topic {
-        reader.problem("WALPOST_DLQ_TOPIC", dlq_topic.clone(), "is the checkpoint topic");
+        reader.problem("WALPOST_DLQ_TOPIC", dlq_topic.clone(), "is the checkpoint topic as well");
     }
     let reserved = checkpoint_topic.iter().chain(&dlq_topic).cloned().collect();
     let events = events::read(reader, &database.database, reserved);
-    let wal_sender_timeout =
-        reader.parsed("WALPOST_WAL_SENDER_TIMEOUT", |text| match duration(text)? {
-            timeout if timeout >= Duration::from_secs(1) => Ok(timeout),
-            _ => Err("expected 1s or more".to_owned()),
-        });
+    let wal_sender_timeout = reader.duration("WALPOST_WAL_SENDER_TIMEOUT");
     let tables = reader.parsed("WALPOST_TABLE", events::tables);
     let delivery = delivery(reader);
     let http = http(reader);
     let process = Process {
         log: reader.parsed("WALPOST_LOG", log_filter),
-        log_format: reader.optional("WALPOST_LOG_FORMAT", |text| {
-            choice(text, &[("text", LogFormat::Text), ("json", LogFormat::Json)])
-        }),
+        log_format: reader
+            .word("WALPOST_LOG_FORMAT", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
     };
     let publication = reader.parsed("WALPOST_PUBLICATION", |text| match text.len() {
         1..=63 => Ok(text.to_owned()),
         _ => Err("expected a name of at most 63 bytes".to_owned()),
     });
-    let create = reader.parsed("WALPOST_CREATE", boolean);
-    let snapshot = reader.parsed("WALPOST_SNAPSHOT", |text| {
-        choice(text, &[("initial", Snapshot::Initial), ("never", Snapshot::Never)])
-    });
+    let create = reader.boolean("WALPOST_CREATE");
+    let snapshot = reader
+        .word("WALPOST_SNAPSHOT", &[("initial", Snapshot::Initial), ("never", Snapshot::Never)]);
     let (name, delivery, (http_addr, http_auth)) = (name?, delivery?, http?);
     database.application_name = format!("walpost/{name}");
     database.wal_sender_timeout = wal_sender_timeout?;
@@ -290,30 +306,19 @@ fn topic(text: &str) -> Result<String, String> {
 }
 
 fn delivery(reader: &mut Reader<'_>) -> Option<DeliveryOptions> {
-    let delivery = reader.parsed("WALPOST_DELIVERY", |text| {
-        if text == "exactly-once" {
-            return Err("is not available in this version; at-least-once is".to_owned());
-        }
-        choice(text, &[("at-least-once", Delivery::AtLeastOnce)])
-    });
-    let on_bad_row = reader.parsed("WALPOST_ON_BAD_ROW", |text| {
-        let words =
-            [("dlq", OnBadRow::DeadLetter), ("halt", OnBadRow::Halt), ("skip", OnBadRow::Skip)];
-        choice(text, &words)
-    });
-    let count = |largest: i32| {
-        move |text: &str| match text.parse::<i32>() {
-            Ok(number) if (1..=largest).contains(&number) => Ok(number),
-            Ok(_) | Err(_) => Err(format!("expected a number from 1 to {largest}")),
-        }
-    };
-    let topic_partitions = reader.optional("WALPOST_TOPIC_PARTITIONS", count(10_000));
-    let topic_replication = reader.optional("WALPOST_TOPIC_REPLICATION", count(100));
-    let max_in_flight = reader.parsed("WALPOST_MAX_IN_FLIGHT", |text| match size(text)? {
-        bytes @ 65_536..=17_179_869_184 => Ok(bytes),
-        _ => Err("expected 64KiB to 16GiB".to_owned()),
-    });
-    let shutdown_timeout = reader.parsed("WALPOST_SHUTDOWN_TIMEOUT", duration);
+    let delivery = reader.word(
+        "WALPOST_DELIVERY",
+        &[("at-least-once", Delivery::AtLeastOnce), ("exactly-once", Delivery::ExactlyOnce)],
+    );
+    let on_bad_row = reader.word(
+        "WALPOST_ON_BAD_ROW",
+        &[("dlq", OnBadRow::DeadLetter), ("halt", OnBadRow::Halt), ("skip", OnBadRow::Skip)],
+    );
+    let mut count = |name: &str| reader.number(name).and_then(|count| i32::try_from(count).ok());
+    let topic_partitions = count("WALPOST_TOPIC_PARTITIONS");
+    let topic_replication = count("WALPOST_TOPIC_REPLICATION");
+    let max_in_flight = reader.size("WALPOST_MAX_IN_FLIGHT");
+    let shutdown_timeout = reader.duration("WALPOST_SHUTDOWN_TIMEOUT");
     Some(DeliveryOptions {
         delivery: delivery?,
         on_bad_row: on_bad_row?,
@@ -332,14 +337,21 @@ fn http(reader: &mut Reader<'_>) -> Option<(Option<SocketAddr>, Option<HttpAuth>
         let expected = "expected address:port, or off";
         text.parse().map(Some).map_err(|_| expected.to_owned())
     });
-    let username = reader.filled("WALPOST_HTTP_USERNAME");
+    let username = reader.optional("WALPOST_HTTP_USERNAME", |text| match text.contains(':') {
+        // RFC 7617: the first colon ends the user.
+        true => Err("may have no colon in it".to_owned()),
+        false => Ok(text.to_owned()),
+    });
     let password = reader.filled("WALPOST_HTTP_PASSWORD").map(Secret::new);
     let auth = match (username, password) {
         (Some(username), Some(password)) => Some(HttpAuth { username, password }),
         (None, None) => None,
-        (Some(_), None) | (None, Some(_)) => {
-            let reason = "and WALPOST_HTTP_PASSWORD go together; set both or none";
-            reader.problem("WALPOST_HTTP_USERNAME", None, reason);
+        (Some(_), None) => {
+            reader.problem("WALPOST_HTTP_PASSWORD", None, "is required with WALPOST_HTTP_USERNAME");
+            None
+        }
+        (None, Some(_)) => {
+            reader.problem("WALPOST_HTTP_USERNAME", None, "is required with WALPOST_HTTP_PASSWORD");
             None
         }
     };

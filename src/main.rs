@@ -9,10 +9,10 @@ use walpost::cli::{
 use walpost::config::env::Environment;
 
 fn main() -> ExitCode {
-    let matches = Cli::command().after_long_help(help::variables()).get_matches();
-    let cli = match Cli::from_arg_matches(&matches) {
+    let command = Cli::command().after_long_help(help::variables());
+    let cli = match command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
-        Err(error) => error.exit(),
+        Err(answer) => return ExitCode::from(output::answer(&answer).code()),
     };
     let environment = match Environment::with_file(cli.env_file.as_deref()) {
         Ok(environment) => environment,

@@ -24,7 +24,7 @@ pub fn invalid(invalid: &Invalid) -> Vec<Finding> {
             example,
         )
     };
-    invalid.0.iter().map(finding).collect()
+    invalid.problems.iter().map(finding).collect()
 }
 
 /// Findings of a configuration that was read, and its warnings.

@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use super::Exit;
+
 /// Writes a text and a line's end to standard output. A reader that has gone away (`| head`) is
 /// no error.
 ///
@@ -21,4 +23,18 @@ pub fn line(text: &str) -> io::Result<()> {
 pub fn error(text: &str) {
     let written = writeln!(io::stderr().lock(), "{}", text.trim_end_matches('\n'));
     drop(written);
+}
+
+/// Prints what the parser of the command line has to say: help and version to standard output, a
+/// mistake to standard error.
+#[must_use]
+pub fn answer(answer: &clap::Error) -> Exit {
+    match answer.print() {
+        Err(failed) if failed.kind() != io::ErrorKind::BrokenPipe => {
+            error(&format!("walpost: the help cannot be written: {failed}"));
+            Exit::Failed
+        }
+        Ok(()) | Err(_) if answer.use_stderr() => Exit::Usage,
+        Ok(()) | Err(_) => Exit::Done,
+    }
 }

@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::healthcheck::base_url;
 use super::{Exit, http_get, output};
-use crate::config::env::{Environment, Source};
+use crate::config;
+use crate::config::env::Environment;
 
 /// What to ask, and how to print it.
 #[derive(Clone, Debug, clap::Args)]
@@ -22,14 +23,16 @@ pub struct Arguments {
 /// # Errors
 /// Standard output cannot be written to.
 pub fn run(arguments: &Arguments, environment: &Environment) -> std::io::Result<Exit> {
-    let base = arguments.url.clone().unwrap_or_else(|| base_url(environment));
-    let url = format!("{}/status.json", base.trim_end_matches('/'));
-    let text = |name: &str| environment.get(name).and_then(|(value, _)| value.into_string().ok());
-    let login = match (text("WALPOST_HTTP_USERNAME"), text("WALPOST_HTTP_PASSWORD")) {
-        (Some(user), Some(password)) => Some(format!("{user}:{password}")),
-        _ => None,
+    let (url, login) = match question(arguments, environment) {
+        Ok(question) => question,
+        Err(reason) => {
+            output::error(&format!("walpost: {reason}"));
+            return Ok(Exit::Failed);
+        }
     };
-    let answer = match http_get::get(&url, login.as_deref()) {
+    let answer = http_get::get(&url, login.as_deref());
+    let url = config::without_user(&url);
+    let answer = match answer {
         Ok(answer) if answer.status == 200 => answer,
         Ok(answer) => {
             output::error(&format!("walpost: {url} answers with status {}", answer.status));
@@ -54,4 +57,19 @@ pub fn run(arguments: &Arguments, environment: &Environment) -> std::io::Result<
     }
     let ready = status.pointer("/ready/ok").and_then(Value::as_bool).unwrap_or(false);
     Ok(if ready { Exit::Done } else { Exit::Failed })
+}
+
+/// What to ask, and as whom.
+fn question(
+    arguments: &Arguments,
+    environment: &Environment,
+) -> Result<(String, Option<String>), String> {
+    let base = match &arguments.url {
+        Some(url) => url.clone(),
+        None => base_url(environment)?,
+    };
+    let user = config::text(environment, "WALPOST_HTTP_USERNAME")?;
+    let password = config::text(environment, "WALPOST_HTTP_PASSWORD")?;
+    let login = user.zip(password).map(|(user, password)| format!("{user}:{password}"));
+    Ok((format!("{}/status.json", base.trim_end_matches('/')), login))
 }

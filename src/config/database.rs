@@ -7,47 +7,47 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::env::Origin;
-use super::reader::Reader;
-use super::value::{choice, closest};
+use super::reader::{Reader, word};
+use super::url::{self, Url};
 use crate::postgres::options::{
     ChannelBinding, ConnectOptions, Host, HostAddress, RootCertificates, SslMode,
     TargetSessionAttrs,
 };
 use crate::secret::Secret;
 
-/// Parameters of the URL, and the variable that each stands for.
-const PARAMETERS: &[(&str, &str)] = &[
-    ("host", "PGHOST"),
-    ("port", "PGPORT"),
-    ("dbname", "PGDATABASE"),
-    ("user", "PGUSER"),
-    ("password", "PGPASSWORD"),
-    ("sslmode", "PGSSLMODE"),
-    ("sslrootcert", "PGSSLROOTCERT"),
-    ("sslcert", "PGSSLCERT"),
-    ("sslkey", "PGSSLKEY"),
-    ("channel_binding", "PGCHANNELBINDING"),
-    ("connect_timeout", "PGCONNECT_TIMEOUT"),
-    ("target_session_attrs", "PGTARGETSESSIONATTRS"),
-];
-
 /// libpq variables that walpost does not take, and that a user may believe it does.
+/// Source: PostgreSQL 18 manual, "Environment Variables" (libpq).
 const NOT_TAKEN: &[&str] = &[
     "PGAPPNAME",
+    "PGCLIENTENCODING",
+    "PGDATESTYLE",
+    "PGGEQO",
+    "PGGSSDELEGATION",
+    "PGGSSENCMODE",
+    "PGGSSLIB",
+    "PGHOSTADDR",
+    "PGKRBSRVNAME",
+    "PGLOADBALANCEHOSTS",
+    "PGLOCALEDIR",
+    "PGMAXPROTOCOLVERSION",
+    "PGMINPROTOCOLVERSION",
     "PGOPTIONS",
+    "PGPASSFILE",
+    "PGREQUIREAUTH",
+    "PGREQUIREPEER",
+    "PGREQUIRESSL",
     "PGSERVICE",
     "PGSERVICEFILE",
-    "PGPASSFILE",
-    "PGHOSTADDR",
-    "PGSSLCRL",
-    "PGSSLNEGOTIATION",
-    "PGREQUIREAUTH",
-    "PGKRBSRVNAME",
-    "PGGSSENCMODE",
-    "PGREQUIRESSL",
     "PGSSLCERTMODE",
-    "PGREQUIREPEER",
-    "PGLOADBALANCEHOSTS",
+    "PGSSLCOMPRESSION",
+    "PGSSLCRL",
+    "PGSSLCRLDIR",
+    "PGSSLMAXPROTOCOLVERSION",
+    "PGSSLMINPROTOCOLVERSION",
+    "PGSSLNEGOTIATION",
+    "PGSSLSNI",
+    "PGSYSCONFDIR",
+    "PGTZ",
 ];
 
 const SSL_MODES: &[(&str, SslMode)] = &[
@@ -74,248 +74,217 @@ const SESSION_ATTRS: &[(&str, TargetSessionAttrs)] = &[
     ("prefer-standby", TargetSessionAttrs::PreferStandby),
 ];
 
-/// What the URL says, by the variable that each part stands for.
-#[derive(Default)]
-struct Url(Vec<(&'static str, String)>);
+/// The parts of the URL over libpq's variables, with every mistake going to the reader.
+struct Parts<'r, 's> {
+    /// `None` after a mistake in it, so that what it may have said is not asked for.
+    url: Option<Url>,
+    reader: &'r mut Reader<'s>,
+}
+
+/// A part's text, and whether it is of the URL.
+struct Part {
+    variable: &'static str,
+    text: String,
+    of_url: bool,
+}
 
 /// Reads where the database is. Gives something usable also after mistakes, which are noted.
 pub(super) fn read(reader: &mut Reader<'_>) -> ConnectOptions {
-    for name in NOT_TAKEN {
-        if reader.names().iter().any(|set| set == name) {
-            reader.warn(format!("{name} is not used by walpost"));
-        }
-    }
-    let url = match reader.filled("DATABASE_URL") {
-        Some(text) => match parse_url(&text) {
-            Ok((url, warnings)) => {
-                for warning in warnings {
-                    reader.warn(warning);
-                }
-                url
-            }
-            Err(reason) => {
-                reader.problem("DATABASE_URL", None, reason);
-                Url::default()
-            }
-        },
-        None => Url::default(),
-    };
-    let part = |name: &'static str, reader: &mut Reader<'_>| part(&url, name, reader);
-    let hosts_text = part("PGHOST", reader);
-    let ports_text = part("PGPORT", reader);
-    let hosts = hosts(hosts_text.as_deref(), ports_text.as_deref(), reader);
-    let user = part("PGUSER", reader).unwrap_or_default();
-    if user.is_empty() {
-        reader.problem("PGUSER", None, "is required, or a user in DATABASE_URL");
-    }
-    let database = part("PGDATABASE", reader).unwrap_or_else(|| user.clone());
-    let word = |name, reader: &mut Reader<'_>| part(name, reader).map(|value| (name, value));
-    let sslmode = pick(word("PGSSLMODE", reader), SSL_MODES, reader);
-    let channel_binding = pick(word("PGCHANNELBINDING", reader), CHANNEL_BINDINGS, reader);
-    let attrs = pick(word("PGTARGETSESSIONATTRS", reader), SESSION_ATTRS, reader);
-    let sslrootcert = part("PGSSLROOTCERT", reader).map(|value| {
-        if value == "system" {
-            RootCertificates::System
-        } else {
-            RootCertificates::File(PathBuf::from(value))
-        }
+    let url = url(reader);
+    let mut parts = Parts { url, reader };
+    let hosts = parts.hosts();
+    let user = parts.user();
+    let database = parts.text("PGDATABASE").unwrap_or_else(|| user.clone());
+    let sslmode = parts.word("PGSSLMODE", SSL_MODES);
+    let channel_binding = parts.word("PGCHANNELBINDING", CHANNEL_BINDINGS);
+    let attrs = parts.word("PGTARGETSESSIONATTRS", SESSION_ATTRS);
+    let sslrootcert = parts.text("PGSSLROOTCERT").map(|text| match text.as_str() {
+        "system" => RootCertificates::System,
+        _ => RootCertificates::File(PathBuf::from(text)),
     });
-    let sslcert = part("PGSSLCERT", reader).map(PathBuf::from);
-    let sslkey = part("PGSSLKEY", reader).map(PathBuf::from);
-    if sslcert.is_some() != sslkey.is_some() {
-        reader.problem("PGSSLCERT", None, "and PGSSLKEY go together; set both or none");
-    }
-    let connect_timeout = part("PGCONNECT_TIMEOUT", reader);
-    let connect_timeout = seconds(connect_timeout.as_deref(), reader);
-    ConnectOptions {
+    let options = ConnectOptions {
         hosts,
         database,
         user,
-        password: part("PGPASSWORD", reader).map(Secret::new),
+        password: parts.text("PGPASSWORD").map(Secret::new),
         sslmode,
         sslrootcert,
-        sslcert,
-        sslkey,
+        sslcert: parts.text("PGSSLCERT").map(PathBuf::from),
+        sslkey: parts.text("PGSSLKEY").map(PathBuf::from),
         channel_binding: channel_binding.unwrap_or(ChannelBinding::Prefer),
-        connect_timeout,
+        connect_timeout: parts.connect_timeout(),
         target_session_attrs: attrs.unwrap_or(TargetSessionAttrs::ReadWrite),
         application_name: String::new(),
         wal_sender_timeout: Duration::ZERO,
-    }
+    };
+    check_encryption(reader, &options);
+    options
 }
 
-/// A part: from the URL, else from its variable.
-fn part(url: &Url, name: &'static str, reader: &mut Reader<'_>) -> Option<String> {
-    match url.0.iter().find(|(variable, _)| *variable == name) {
-        Some((_, value)) => {
-            reader.effective(name, value.clone(), Origin::Url);
-            Some(value.clone())
+/// What `DATABASE_URL` says, and warnings about what is set and has no effect.
+fn url(reader: &mut Reader<'_>) -> Option<Url> {
+    let unused: Vec<_> = reader
+        .names()
+        .filter(|name| NOT_TAKEN.contains(name))
+        .map(|name| format!("{name} is not used by walpost"))
+        .collect();
+    for warning in unused {
+        reader.warn(warning);
+    }
+    let Some(text) = reader.filled("DATABASE_URL") else { return Some(Url::default()) };
+    match Url::parse(&text) {
+        Ok(mut url) => {
+            for warning in std::mem::take(&mut url.warnings) {
+                reader.warn(warning);
+            }
+            for (variable, value) in url.parts() {
+                if reader.differs(variable, value) {
+                    reader.warn(format!(
+                        "{variable} has no effect, because DATABASE_URL has this part too"
+                    ));
+                }
+            }
+            Some(url)
         }
-        None => reader.filled(name),
-    }
-}
-
-fn pick<T: Copy>(
-    value: Option<(&'static str, String)>,
-    words: &[(&str, T)],
-    reader: &mut Reader<'_>,
-) -> Option<T> {
-    let (name, value) = value?;
-    match choice(&value, words) {
-        Ok(picked) => Some(picked),
         Err(reason) => {
-            reader.refuse(name, &value, reason);
+            reader.problem("DATABASE_URL", None, format!("{reason} (the URL is not shown)"));
             None
         }
     }
 }
 
-fn seconds(value: Option<&str>, reader: &mut Reader<'_>) -> Duration {
-    const DEFAULT: Duration = Duration::from_secs(10);
-    let Some(value) = value else { return DEFAULT };
-    match value.parse::<u32>() {
-        // As in libpq, 0 is without limit; a day is as good as that.
-        Ok(0) => Duration::from_secs(86_400),
-        Ok(seconds) => Duration::from_secs(u64::from(seconds.max(2))),
-        Err(_) => {
-            reader.refuse("PGCONNECT_TIMEOUT", value, "expected whole seconds, as in libpq");
-            DEFAULT
-        }
+/// What cannot be kept together, found before the first connection would.
+fn check_encryption(reader: &mut Reader<'_>, options: &ConnectOptions) {
+    if options.sslcert.is_some() != options.sslkey.is_some() {
+        reader.problem("PGSSLCERT", None, "goes together with PGSSLKEY; set both or none");
+    }
+    let weak = match options.sslmode {
+        Some(SslMode::Allow | SslMode::Prefer | SslMode::Require | SslMode::VerifyCa) => true,
+        Some(SslMode::Disable | SslMode::VerifyFull) | None => false,
+    };
+    let needs_file = options.sslmode == Some(SslMode::VerifyCa) && options.sslrootcert.is_none();
+    if needs_file || (weak && options.sslrootcert == Some(RootCertificates::System)) {
+        // As libpq: any certificate of a public authority would pass, whoever owns it.
+        let reason = "must be verify-full with the system's authorities, or PGSSLROOTCERT a file";
+        reader.problem("PGSSLMODE", None, reason);
+    }
+    if options.channel_binding == ChannelBinding::Require
+        && options.sslmode == Some(SslMode::Disable)
+    {
+        let reason = "cannot be require without encryption; PGSSLMODE is disable";
+        reader.problem("PGCHANNELBINDING", None, reason);
     }
 }
 
-fn hosts(hosts: Option<&str>, ports: Option<&str>, reader: &mut Reader<'_>) -> Vec<Host> {
-    let names: Vec<_> = hosts.unwrap_or("localhost").split(',').map(str::trim).collect();
-    let ports: Vec<_> = ports.unwrap_or("5432").split(',').map(str::trim).collect();
-    if ports.len() != 1 && ports.len() != names.len() {
-        let shown = Some(ports.join(","));
-        reader.problem(
-            "PGPORT",
-            shown,
-            format!(
-                "has {} ports for {} hosts; give one, or one for each",
-                ports.len(),
-                names.len()
-            ),
-        );
-        return Vec::new();
+impl Parts<'_, '_> {
+    /// A part: from the URL, else from its variable.
+    fn part(&mut self, variable: &'static str) -> Option<Part> {
+        if let Some(text) = self.url.as_ref().and_then(|url| url.part(variable)) {
+            self.reader.effective(variable, text, Origin::Url);
+            return Some(Part { variable, text: text.to_owned(), of_url: true });
+        }
+        let text = self.reader.filled(variable)?;
+        Some(Part { variable, text, of_url: false })
     }
-    let mut result = Vec::with_capacity(names.len());
-    for (index, name) in names.iter().enumerate() {
-        let port = ports.get(index).or(ports.first()).copied().unwrap_or("");
-        let port = if port.is_empty() { "5432" } else { port };
-        match port.parse::<u16>() {
-            Ok(port) if port > 0 => {
-                let address = if name.starts_with('/') || name.starts_with('@') {
-                    HostAddress::UnixDirectory(PathBuf::from(name))
-                } else {
-                    let name = if name.is_empty() { "localhost" } else { name };
-                    HostAddress::Tcp(name.to_owned())
-                };
-                result.push(Host { address, port });
+
+    /// Unlike libpq, walpost does not go on with the name that the operating system has for it.
+    fn user(&mut self) -> String {
+        let user = match &self.url {
+            Some(url) if url.part("PGUSER").is_none() => {
+                self.reader.required("PGUSER", "is required, or a user in DATABASE_URL")
             }
-            Ok(_) | Err(_) => reader.refuse("PGPORT", port, "expected a port, 1 to 65535"),
-        }
+            Some(_) | None => self.text("PGUSER"),
+        };
+        user.unwrap_or_default()
     }
-    result
-}
 
-/// Takes a URL apart. The errors hold no part of it, because any could be the password.
-fn parse_url(text: &str) -> Result<(Url, Vec<String>), String> {
-    let rest = text
-        .strip_prefix("postgres://")
-        .or_else(|| text.strip_prefix("postgresql://"))
-        .ok_or("expected postgres://user:password@host:port/database (the URL is not shown)")?;
-    let (rest, query) = rest.split_once('?').map_or((rest, None), |(rest, q)| (rest, Some(q)));
-    let (authority, database) = rest.split_once('/').map_or((rest, ""), |parts| parts);
-    if database.contains('@') {
-        return Err("has a / before its last @; encode / in the password as %2F".to_owned());
+    fn text(&mut self, variable: &'static str) -> Option<String> {
+        self.part(variable).map(|part| part.text)
     }
-    let (userinfo, hosts) =
-        authority.rsplit_once('@').map_or((None, authority), |(u, h)| (Some(u), h));
-    let mut url = Url::default();
-    let mut warnings = Vec::new();
-    if let Some(userinfo) = userinfo {
-        let (user, password) =
-            userinfo.split_once(':').map_or((userinfo, None), |(user, p)| (user, Some(p)));
-        url.set("PGUSER", &decode(user)?);
-        if let Some(password) = password {
-            url.set("PGPASSWORD", &decode(password)?);
+
+    fn word<T: Copy>(&mut self, variable: &'static str, words: &[(&str, T)]) -> Option<T> {
+        let part = self.part(variable)?;
+        match word(variable, &part.text, words) {
+            Ok(meant) => Some(meant),
+            Err(reason) => {
+                self.refuse(&part, &reason);
+                None
+            }
         }
     }
-    url.set_hosts(hosts)?;
-    url.set("PGDATABASE", &decode(database)?);
-    for pair in query.into_iter().flat_map(|query| query.split('&')).filter(|p| !p.is_empty()) {
-        let (key, value) = pair.split_once('=').ok_or("a parameter has no value")?;
-        let key = decode(key)?;
-        if let Some((_, variable)) = PARAMETERS.iter().find(|(name, _)| *name == key) {
-            url.set(variable, &decode(value)?);
-        } else if matches!(
-            key.as_str(),
-            "application_name" | "options" | "fallback_application_name"
-        ) {
-            warnings.push(format!("the parameter {key} of DATABASE_URL is not used by walpost"));
-        } else {
-            return Err(match closest(&key, PARAMETERS.iter().map(|(name, _)| *name)) {
-                Some(meant) => format!("has an unknown parameter; did you mean {meant}?"),
-                None => {
-                    let names: Vec<_> = PARAMETERS.iter().map(|(name, _)| *name).collect();
-                    format!("has an unknown parameter; known are {}", names.join(", "))
+
+    /// Notes that a part is wrong. No part of the URL is repeated, as any may be the password.
+    fn refuse(&mut self, part: &Part, reason: &str) {
+        if !part.of_url {
+            self.reader.refuse(part.variable, &part.text, reason);
+            return;
+        }
+        let parameter = url::PARAMETERS
+            .iter()
+            .find(|(_, variable)| *variable == part.variable)
+            .map_or(part.variable, |(parameter, _)| *parameter);
+        self.reader.problem("DATABASE_URL", None, format!("{parameter}: {reason}"));
+    }
+
+    fn connect_timeout(&mut self) -> Duration {
+        const DEFAULT: Duration = Duration::from_secs(10);
+        /// As in libpq, zero or less is without limit; a day is as good as that.
+        const NONE: Duration = Duration::from_secs(86_400);
+        let Some(part) = self.part("PGCONNECT_TIMEOUT") else { return DEFAULT };
+        match part.text.parse::<i32>() {
+            Ok(seconds) => match u64::try_from(seconds) {
+                // As in libpq, one second is taken as two.
+                Ok(seconds @ 1..) => Duration::from_secs(seconds.max(2)).min(NONE),
+                Ok(0) | Err(_) => NONE,
+            },
+            Err(_) => {
+                self.refuse(&part, "expected whole seconds without a unit, as in libpq");
+                DEFAULT
+            }
+        }
+    }
+
+    /// Hosts with their ports: one port for all, or one for each.
+    fn hosts(&mut self) -> Vec<Host> {
+        let names = self.text("PGHOST").unwrap_or_else(|| "localhost".to_owned());
+        let names: Vec<_> = names.split(',').map(str::trim).collect();
+        let part = self.part("PGPORT");
+        let text = part.as_ref().map_or("5432", |part| part.text.as_str());
+        let ports: Vec<_> = text.split(',').map(str::trim).collect();
+        if ports.len() != 1 && ports.len() != names.len() {
+            let (ports, hosts) = (ports.len(), names.len());
+            let reason = format!("has {ports} ports for {hosts} hosts; give one, or one for each");
+            if let Some(part) = &part {
+                self.refuse(part, &reason);
+            }
+            return Vec::new();
+        }
+        let mut hosts = Vec::with_capacity(names.len());
+        for (index, name) in names.iter().enumerate() {
+            let port = ports.get(index).or(ports.first()).copied().unwrap_or("");
+            let port = if port.is_empty() { Ok(5432) } else { port.parse::<u16>() };
+            match port {
+                Ok(port @ 1..) => hosts.push(Host { address: address(name), port }),
+                Ok(0) | Err(_) => {
+                    if let Some(part) = &part {
+                        self.refuse(part, "expected a port, 1 to 65535");
+                    }
+                    return Vec::new();
                 }
-            });
+            }
         }
-    }
-    Ok((url, warnings))
-}
-
-impl Url {
-    fn set(&mut self, variable: &'static str, value: &str) {
-        if !value.is_empty() {
-            self.0.retain(|(name, _)| *name != variable);
-            self.0.push((variable, value.to_owned()));
-        }
-    }
-
-    /// `host:port,host:port`, an IPv6 address in brackets, a socket directory percent-encoded.
-    fn set_hosts(&mut self, text: &str) -> Result<(), String> {
-        if text.is_empty() {
-            return Ok(());
-        }
-        let mut names = Vec::new();
-        let mut ports = Vec::new();
-        for host in text.split(',') {
-            let (name, port) = match host.strip_prefix('[') {
-                Some(rest) => {
-                    let (name, rest) =
-                        rest.split_once(']').ok_or("has an IPv6 address without its bracket")?;
-                    (name, rest.strip_prefix(':').unwrap_or(rest))
-                }
-                None => host.rsplit_once(':').unwrap_or((host, "")),
-            };
-            names.push(decode(name)?);
-            ports.push(port.to_owned());
-        }
-        self.set("PGHOST", &names.join(","));
-        if ports.iter().any(|port| !port.is_empty()) {
-            self.set("PGPORT", &ports.join(","));
-        }
-        Ok(())
+        hosts
     }
 }
 
-/// Undoes percent-encoding.
-fn decode(text: &str) -> Result<String, String> {
-    let refused = || "has a wrong percent-encoding; encode % as %25, @ as %40, / as %2F".to_owned();
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let mut digit = || rest.next().and_then(|digit| char::from(digit).to_digit(16));
-        let (Some(high), Some(low)) = (digit(), digit()) else { return Err(refused()) };
-        bytes.push(u8::try_from(high * 16 + low).map_err(|_| refused())?);
+fn address(name: &str) -> HostAddress {
+    if name.starts_with(['/', '@']) {
+        HostAddress::UnixDirectory(PathBuf::from(name))
+    } else {
+        let name = if name.is_empty() { "localhost" } else { name };
+        HostAddress::Tcp(name.to_owned())
     }
-    String::from_utf8(bytes).map_err(|_| refused())
 }
+
+#[cfg(test)]
+mod tests;

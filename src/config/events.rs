@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::reader::Reader;
-use super::value::{boolean, choice, size};
+use super::reader::{Reader, word};
 use crate::cloudevent::options::{EventOptions, Mode, NullPayload, TimeUnit};
 use crate::cloudevent::{
     check_extension_name, check_media_type, check_source, check_time_zone, extension_name_is_long,
@@ -31,7 +30,8 @@ pub(super) fn read(
                     .to_owned(),
             );
         }
-        choice(text, &[("binary", Mode::Binary), ("structured", Mode::Structured)])
+        let words = [("binary", Mode::Binary), ("structured", Mode::Structured)];
+        word("WALPOST_CE_MODE", text, &words)
     });
     let source =
         reader.optional("WALPOST_CE_SOURCE", |text| check_source(text).map(|()| text.to_owned()));
@@ -39,37 +39,28 @@ pub(super) fn read(
         check_media_type(text).map(|()| text.to_owned())
     });
     let extensions = extensions(reader);
-    let time_unit = reader.parsed("WALPOST_TIME_UNIT", |text| {
-        choice(
-            text,
-            &[
-                ("seconds", TimeUnit::Seconds),
-                ("milliseconds", TimeUnit::Milliseconds),
-                ("microseconds", TimeUnit::Microseconds),
-                ("nanoseconds", TimeUnit::Nanoseconds),
-            ],
-        )
-    });
+    let time_unit = reader.word(
+        "WALPOST_TIME_UNIT",
+        &[
+            ("seconds", TimeUnit::Seconds),
+            ("milliseconds", TimeUnit::Milliseconds),
+            ("microseconds", TimeUnit::Microseconds),
+            ("nanoseconds", TimeUnit::Nanoseconds),
+        ],
+    );
     let time_zone =
         reader.parsed("WALPOST_TIME_ZONE", |text| check_time_zone(text).map(|()| text.to_owned()));
-    let null_payload = reader.parsed("WALPOST_NULL_PAYLOAD", |text| {
-        choice(
-            text,
-            &[
-                ("tombstone", NullPayload::Tombstone),
-                ("empty", NullPayload::Empty),
-                ("reject", NullPayload::Reject),
-            ],
-        )
-    });
-    let debezium_headers = reader.parsed("WALPOST_DEBEZIUM_HEADERS", boolean);
-    let max_event = reader.parsed("WALPOST_MAX_EVENT", |text| {
-        // Kafka's own limit of a message is a 32-bit number; librdkafka's is a billion.
-        match size(text)? {
-            bytes @ 1_000..=900_000_000 => usize::try_from(bytes).map_err(|e| e.to_string()),
-            _ => Err("expected 1kB to 900MB".to_owned()),
-        }
-    });
+    let null_payload = reader.word(
+        "WALPOST_NULL_PAYLOAD",
+        &[
+            ("tombstone", NullPayload::Tombstone),
+            ("empty", NullPayload::Empty),
+            ("reject", NullPayload::Reject),
+        ],
+    );
+    let debezium_headers = reader.boolean("WALPOST_DEBEZIUM_HEADERS");
+    // Kafka's own limit of a message is a 32-bit number; librdkafka's is a billion.
+    let max_event = reader.size("WALPOST_MAX_EVENT").and_then(|bytes| usize::try_from(bytes).ok());
     Some(EventOptions {
         database: database.to_owned(),
         columns,
@@ -163,33 +154,51 @@ pub(super) fn tables(text: &str) -> Result<Vec<TableName>, String> {
     }
 }
 
+/// One identifier, and what follows it.
+///
+/// Source: PostgreSQL manual, "Identifiers and Key Words"; `downcase_identifier` in Postgres'
+/// `scansup.c`, which in a multi-byte encoding such as UTF-8 folds ASCII letters only.
 fn identifier(text: &str) -> Result<(String, &str), String> {
-    let text = text.trim_start();
-    let Some(quoted) = text.strip_prefix('"') else {
-        let end = text
-            .find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$'))
-            .unwrap_or(text.len());
-        let (name, rest) = text.split_at(end);
-        if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit() || c == '$') {
-            return Err("expected an identifier as in SQL; put others in double quotes".to_owned());
-        }
-        return Ok((name.to_lowercase(), rest));
+    /// `NAMEDATALEN` less one. Postgres would cut a longer name, here it is refused.
+    const BYTES_MAX: usize = 63;
+    let (name, rest) = match text.trim_start().strip_prefix('"') {
+        Some(quoted) => quoted_identifier(quoted)?,
+        None => plain_identifier(text.trim_start())?,
     };
+    if name.len() > BYTES_MAX {
+        return Err("an identifier is longer than the 63 bytes that Postgres keeps".to_owned());
+    }
+    Ok((name, rest))
+}
+
+fn plain_identifier(text: &str) -> Result<(String, &str), String> {
+    let end = text
+        .find(|c: char| c.is_ascii() && !c.is_ascii_alphanumeric() && c != '_' && c != '$')
+        .unwrap_or(text.len());
+    let (name, rest) = text.split_at(end);
+    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit() || c == '$') {
+        return Err("expected an identifier as in SQL; put others in double quotes".to_owned());
+    }
+    Ok((name.to_ascii_lowercase(), rest))
+}
+
+/// What stands behind the first double quote; two of them are one.
+fn quoted_identifier(quoted: &str) -> Result<(String, &str), String> {
     let mut name = String::new();
-    let mut characters = quoted.char_indices().peekable();
-    while let Some((index, character)) = characters.next() {
-        if character != '"' {
-            name.push(character);
-        } else if characters.peek().is_some_and(|(_, next)| *next == '"') {
-            name.push('"');
-            characters.next();
-        } else if name.is_empty() {
-            return Err("an identifier is empty".to_owned());
-        } else {
-            return Ok((name, quoted.get(index + 1..).unwrap_or("")));
+    let mut rest = quoted;
+    loop {
+        let (before, after) =
+            rest.split_once('"').ok_or_else(|| "a double quote is not closed".to_owned())?;
+        name.push_str(before);
+        match after.strip_prefix('"') {
+            Some(after) => {
+                name.push('"');
+                rest = after;
+            }
+            None if name.is_empty() => return Err("an identifier is empty".to_owned()),
+            None => return Ok((name, after)),
         }
     }
-    Err("a double quote is not closed".to_owned())
 }
 
 #[cfg(test)]
@@ -217,6 +226,12 @@ mod tests {
         check("\"Shop\".\"Out\"\"box\"", Some(&[("Shop", "Out\"box")]));
         check("a.b, c", Some(&[("a", "b"), ("public", "c")]));
         check("größe.tür", Some(&[("größe", "tür")]));
+        check("ÄPFEL", Some(&[("public", "Äpfel")]));
+        check("\"a.b\".\"c,d\" , \"\"\"\"", Some(&[("a.b", "c,d"), ("public", "\"")]));
+        check(" _a$1 ", Some(&[("public", "_a$1")]));
+        let longest = "x".repeat(63);
+        check(&longest, Some(&[("public", &longest)]));
+        check(&format!("{longest}x"), None);
         for refused in ["", ",", "a.", ".a", "a.b.c", "a b", "\"a", "\"\"", "1a", "a,a"] {
             check(refused, None);
         }

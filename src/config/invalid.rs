@@ -31,15 +31,24 @@ impl fmt::Display for Problem {
 
 /// A configuration that cannot be used: every mistake in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Invalid(pub Vec<Problem>);
+pub struct Invalid {
+    /// The mistakes, in the order of the table.
+    pub problems: Vec<Problem>,
+    /// What is no mistake by itself, but may be why something is missing.
+    pub warnings: Vec<String>,
+}
 
 impl fmt::Display for Invalid {
+    /// Names every mistake on a line of its own.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.0.len();
+        let count = self.problems.len();
         let plural = if count == 1 { "" } else { "s" };
         write!(f, "configuration error ({count} problem{plural})")?;
-        for problem in &self.0 {
+        for problem in &self.problems {
             write!(f, "\n  {problem}")?;
+        }
+        for warning in &self.warnings {
+            write!(f, "\n  warning: {warning}")?;
         }
         write!(f, "\n`walpost --help` lists every variable")
     }

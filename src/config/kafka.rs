@@ -1,17 +1,17 @@
 //! `KAFKA_*`, and librdkafka's properties as `KAFKA_PROP_*`.
 
-use std::collections::BTreeMap;
+pub(super) mod property;
+mod security;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use rdkafka::config::ClientConfig;
 
-use super::reader::Reader;
+use super::reader::{Reader, not_available, word};
+use super::table;
 use super::value::closest;
 use crate::kafka::options::KafkaOptions;
 use crate::secret::Secret;
-
-/// The properties of a producer that librdkafka 2.12.1 knows, one a line; from its
-/// `CONFIGURATION.md`.
-const PROPERTIES: &str = include_str!("librdkafka_properties.txt");
 
 /// Variables with a name of their own, and their properties.
 const NAMED: &[(&str, &str)] = &[
@@ -25,165 +25,148 @@ const NAMED: &[(&str, &str)] = &[
     ("KAFKA_SSL_KEY_PASSWORD", "ssl.key.password"),
 ];
 
-/// Properties that a promise hangs on, and which.
-const PROTECTED: &[(&str, &str)] = &[
-    ("acks", "an event counts as delivered only when all in-sync replicas have it"),
-    (
-        "request.required.acks",
-        "an event counts as delivered only when all in-sync replicas have it",
-    ),
-    ("enable.idempotence", "without it retries repeat and reorder events"),
-    ("enable.gapless.guarantee", "without it later events overtake a refused one"),
-    (
-        "message.timeout.ms",
-        "a time-out is not an answer: events reported as timed out were found written",
-    ),
-    (
-        "delivery.timeout.ms",
-        "a time-out is not an answer: events reported as timed out were found written",
-    ),
-    ("retries", "librdkafka must not give up on an event"),
-    ("message.send.max.retries", "librdkafka must not give up on an event"),
-    ("partitioner", "a key must stay in its partition"),
-    ("transactional.id", "walpost sets it"),
-    ("queuing.strategy", "events would be reordered"),
-    ("message.max.bytes", "WALPOST_MAX_EVENT sets it"),
-    ("bootstrap.servers", "KAFKA_BOOTSTRAP_SERVERS sets it"),
-    ("metadata.broker.list", "KAFKA_BOOTSTRAP_SERVERS sets it"),
-    ("client.id", "walpost sets it"),
-    ("log.queue", "walpost sets it"),
-    ("allow.auto.create.topics", "WALPOST_TOPIC_PARTITIONS decides it"),
-    ("queue.buffering.max.messages", "WALPOST_MAX_IN_FLIGHT bounds what is in flight"),
-    ("queue.buffering.max.kbytes", "WALPOST_MAX_IN_FLIGHT bounds what is in flight"),
-    ("produce.offset.report", "walpost needs none"),
-    ("delivery.report.only.error", "walpost counts every delivery"),
-];
+/// What is set, by property, and by which variable.
+type Properties = BTreeMap<String, (String, Secret)>;
 
 /// Reads which Kafka, and how. Gives something usable also after mistakes, which are noted.
 pub(super) fn read(reader: &mut Reader<'_>) -> KafkaOptions {
-    let bootstrap_servers = reader.filled("KAFKA_BOOTSTRAP_SERVERS").unwrap_or_else(|| {
-        reader.problem("KAFKA_BOOTSTRAP_SERVERS", None, "is required");
-        String::new()
-    });
-    let mut properties = BTreeMap::new();
-    let mut native = ClientConfig::new();
+    let servers = reader.required("KAFKA_BOOTSTRAP_SERVERS", "is required");
+    if let Some(text) = &servers
+        && let Err(reason) = check_servers(text)
+    {
+        reader.refuse("KAFKA_BOOTSTRAP_SERVERS", text, reason);
+    }
+    let mut properties = Properties::new();
     for (variable, property) in NAMED {
         if let Some(value) = reader.filled(variable) {
-            set(reader, &mut native, &mut properties, (variable, property, value));
+            set(reader, &mut properties, (variable, property, value));
         }
     }
-    for name in reader.names() {
-        let base = match name.strip_suffix("_FILE") {
-            Some(base) => base.to_owned(),
-            None => name,
-        };
-        let Some(rest) = base.strip_prefix("KAFKA_PROP_") else { continue };
-        let property = rest
-            .to_ascii_lowercase()
-            .replace("__", "\u{0}")
-            .replace('_', ".")
-            .replace('\u{0}', "_");
-        if let Some((_, reason)) = PROTECTED.iter().find(|(name, _)| *name == property) {
-            reader.problem(&base, None, format!("may not be set: {reason}"));
-            continue;
+    let variables: BTreeSet<String> =
+        reader.names().filter(|name| name.starts_with("KAFKA_PROP_")).map(base).collect();
+    for variable in variables {
+        let property = property_of(&variable);
+        if is_usable(reader, &variable, &property)
+            && let Some(value) = reader.filled(&variable)
+        {
+            set(reader, &mut properties, (&variable, property::canonical(&property), value));
         }
-        if !PROPERTIES.lines().any(|known| known == property) {
-            let meant = closest(&property, PROPERTIES.lines()).map_or_else(String::new, |meant| {
-                let variable = meant.to_ascii_uppercase().replace('.', "_");
-                format!("; did you mean {meant} (KAFKA_PROP_{variable})?")
-            });
-            reader.problem(&base, None, format!("librdkafka has no property {property}{meant}"));
-            continue;
-        }
-        let Some(value) = reader.text(&base) else { continue };
-        let too_many = property.starts_with("max.in.flight")
-            && value.parse::<u32>().is_ok_and(|number| number > 5);
-        if too_many {
-            reader.problem(&base, None, "above 5, an idempotent producer loses the order");
-            continue;
-        }
-        if properties.contains_key(&property) {
-            reader.problem(&base, None, format!("{property} is set by its own variable already"));
-            continue;
-        }
-        set(reader, &mut native, &mut properties, (&base, &property, value));
     }
-    check_security(reader, &properties);
-    KafkaOptions { bootstrap_servers, properties }
+    security::check(reader, &properties);
+    let properties = properties.into_iter().map(|(name, (_, value))| (name, value)).collect();
+    KafkaOptions { bootstrap_servers: servers.unwrap_or_default(), properties }
 }
 
-/// Lets librdkafka check a property. What it says repeats the value, so it is not passed on.
+/// The variable whose value this one holds, or names the file of. A few properties end in `.file`
+/// themselves.
+fn base(name: &str) -> String {
+    match name.strip_suffix("_FILE") {
+        Some(base) if !property::is_known(&property_of(name)) => base.to_owned(),
+        Some(_) | None => name.to_owned(),
+    }
+}
+
+fn property_of(variable: &str) -> String {
+    property::of_variable(variable.strip_prefix("KAFKA_PROP_").unwrap_or(variable))
+}
+
+/// Whether a property may be set at all; if not, that is noted.
+fn is_usable(reader: &mut Reader<'_>, variable: &str, property: &str) -> bool {
+    if let Some(reason) = property::protected(property) {
+        reader.problem(variable, None, format!("may not be set: {reason}"));
+        return false;
+    }
+    if !property::is_known(property) {
+        let meant = closest(property, property::all()).map_or_else(String::new, |meant| {
+            format!("; did you mean {meant} ({})?", property::variable(meant))
+        });
+        reader.problem(variable, None, format!("librdkafka has no property {property}{meant}"));
+        return false;
+    }
+    true
+}
+
+/// Takes a value when it is right by itself.
 fn set(
     reader: &mut Reader<'_>,
-    native: &mut ClientConfig,
-    properties: &mut BTreeMap<String, Secret>,
+    properties: &mut Properties,
     (variable, property, value): (&str, &str, String),
 ) {
-    let mechanism = property == "sasl.mechanism";
-    if mechanism && matches!(value.as_str(), "AWS_MSK_IAM" | "OAUTHBEARER") {
-        reader.refuse(
-            variable,
-            &value,
-            "is not available in this version; PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512 are",
-        );
-        return;
+    if let Err(reason) = check_value(property, &value) {
+        reader.refuse(variable, &value, reason);
+    } else if let Some((first, _)) = properties.get(property) {
+        let reason = format!("sets {property}, as {first} does; keep one of them");
+        reader.problem(variable, None, reason);
+    } else {
+        properties.insert(property.to_owned(), (variable.to_owned(), Secret::new(value)));
     }
-    let mut alone = ClientConfig::new();
-    alone.set(property, &value);
-    if alone.create_native_config().is_err() {
-        let accepted = match property {
-            "security.protocol" => "expected plaintext, ssl, sasl_plaintext or sasl_ssl",
-            _ => "librdkafka refuses the value",
-        };
-        reader.refuse(variable, &value, accepted);
-        return;
-    }
-    native.set(property, &value);
-    properties.insert(property.to_owned(), Secret::new(value));
 }
 
-/// The parts of the security settings go together.
-fn check_security(reader: &mut Reader<'_>, properties: &BTreeMap<String, Secret>) {
-    let get = |name: &str| properties.get(name).map(|value| value.expose().to_ascii_lowercase());
-    let protocol = get("security.protocol").unwrap_or_else(|| "plaintext".to_owned());
-    let sasl = protocol.starts_with("sasl");
-    let mechanism = get("sasl.mechanism").or_else(|| get("sasl.mechanisms"));
-    match (sasl, &mechanism) {
-        // librdkafka would fall back to GSSAPI, which it was built without.
-        (true, None) => {
-            reader.problem("KAFKA_SASL_MECHANISM", None, "is required with a sasl protocol");
-        }
-        (false, Some(_)) => reader.problem(
-            "KAFKA_SECURITY_PROTOCOL",
-            Some(protocol.clone()),
-            "must be sasl_ssl or sasl_plaintext when KAFKA_SASL_MECHANISM is set",
-        ),
-        (true, Some(_)) | (false, None) => {}
+/// Whether a property takes a value. librdkafka is asked where walpost has no words of its own;
+/// what librdkafka says repeats the value, which may be a password, so it is not passed on
+/// (measured: `No such configuration property: "sasl.pasword" sasl.pasword <the password>`).
+fn check_value(property: &str, value: &str) -> Result<(), String> {
+    if value.contains('\0') {
+        return Err("has a NUL in it".to_owned());
     }
-    if sasl && mechanism.is_some() {
-        for (variable, property) in
-            [("KAFKA_SASL_USERNAME", "sasl.username"), ("KAFKA_SASL_PASSWORD", "sasl.password")]
+    let named = NAMED.iter().find(|(_, name)| *name == property).map(|(variable, _)| *variable);
+    if let Some(variable) = named.and_then(table::find)
+        && let Some(reason) = not_available(variable, value)
+    {
+        return Err(reason);
+    }
+    match property {
+        // librdkafka takes any case of these.
+        "security.protocol" => {
+            let words = ["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"].map(|name| (name, ()));
+            return word("KAFKA_SECURITY_PROTOCOL", &value.to_ascii_lowercase(), &words);
+        }
+        // librdkafka takes any text here, and fails when the client is made.
+        "sasl.mechanism" => {
+            let words = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"].map(|name| (name, ()));
+            return word("KAFKA_SASL_MECHANISM", value, &words);
+        }
+        "max.in.flight.requests.per.connection"
+            if value.parse::<u32>().is_ok_and(|number| number > 5) =>
         {
-            if !properties.contains_key(property) {
-                reader.problem(variable, None, "is required with this KAFKA_SASL_MECHANISM");
-            }
+            return Err("above 5, an idempotent producer loses the order".to_owned());
         }
+        _ => {}
     }
-    let certificate = properties.contains_key("ssl.certificate.location");
-    if certificate != properties.contains_key("ssl.key.location") {
-        reader.problem(
-            "KAFKA_SSL_CERTIFICATE_LOCATION",
-            None,
-            "and KAFKA_SSL_KEY_LOCATION go together; set both or none",
-        );
-    }
-    let encrypts = protocol.ends_with("ssl");
-    if !encrypts && (certificate || properties.contains_key("ssl.ca.location")) {
-        reader.problem(
-            "KAFKA_SECURITY_PROTOCOL",
-            Some(protocol),
-            "must be ssl or sasl_ssl when certificates are given",
-        );
+    let mut alone = ClientConfig::new();
+    alone.set(property, value);
+    alone.create_native_config().map(drop).map_err(|_| {
+        format!(
+            "librdkafka refuses the value; what {property} takes stands in librdkafka's \
+             CONFIGURATION.md"
+        )
+    })
+}
+
+/// Whether a text is a list of brokers: `host:port`, librdkafka's `protocol://` before it, and the
+/// port left out for 9092.
+fn check_servers(text: &str) -> Result<(), String> {
+    const EXPECTED: &str = "expected host:port, or several with commas between";
+    let is_server = |server: &str| {
+        let (protocol, address) = server.split_once("://").unwrap_or(("plaintext", server));
+        let protocols = ["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"];
+        let (host, port) = match address.strip_prefix('[') {
+            Some(rest) => match rest.split_once(']') {
+                Some((host, "")) => (host, None),
+                Some((host, rest)) => (host, Some(rest.strip_prefix(':').unwrap_or(""))),
+                None => ("", None),
+            },
+            None => address.split_once(':').map_or((address, None), |(h, port)| (h, Some(port))),
+        };
+        protocols.iter().any(|known| protocol.eq_ignore_ascii_case(known))
+            && !host.is_empty()
+            && !host.contains(|c: char| c.is_whitespace() || "/@?".contains(c))
+            && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
+    };
+    if text.split(',').all(|server| is_server(server.trim())) {
+        Ok(())
+    } else {
+        Err(EXPECTED.to_owned())
     }
 }
 
@@ -191,17 +174,74 @@ fn check_security(reader: &mut Reader<'_>, properties: &BTreeMap<String, Secret>
 mod tests {
     use super::*;
 
+    #[track_caller]
+    fn check_list(text: &str, expected: bool) {
+        assert_eq!(check_servers(text).is_ok(), expected, "{text:?}");
+    }
+
     #[test]
-    fn librdkafka_knows_every_property_of_the_list() {
-        let unknown = |property: &str| {
-            let mut config = ClientConfig::new();
-            config.set(property, "\u{1}");
-            let result = config.create_native_config();
-            result.is_err_and(|error| error.to_string().contains("No such configuration property"))
-        };
-        for property in PROPERTIES.lines() {
-            assert!(!unknown(property), "{property}");
+    fn brokers_are_hosts_with_ports() {
+        check_list("kafka:9092", true);
+        check_list("kafka", true);
+        check_list("a:1, b:2,c:65535", true);
+        check_list("[::1]:9092,10.0.0.1:9092", true);
+        check_list("SASL_SSL://kafka:9092", true);
+        for refused in [
+            "",
+            ",",
+            "a:1,",
+            "a:0",
+            "a:65536",
+            "a:x",
+            ":9092",
+            "a b:1",
+            "::1:9092",
+            "[::1",
+            "[::1]9092",
+            "http://kafka:9092",
+            "kafka://kafka:9092",
+            "ssl://u:p@kafka:9092",
+            "kafka:9092/topic",
+        ] {
+            check_list(refused, false);
         }
-        assert!(unknown("no.such.property"));
+    }
+
+    #[track_caller]
+    fn check_refused(property: &str, value: &str, expected: &str) {
+        let refused = check_value(property, value).expect_err(property);
+        assert!(refused.contains(expected), "{property}={value}: {refused}");
+    }
+
+    #[test]
+    fn a_value_is_right_by_itself() {
+        for (property, value) in [
+            ("security.protocol", "SASL_SSL"),
+            ("sasl.mechanism", "SCRAM-SHA-512"),
+            ("linger.ms", "1.5"),
+            ("compression.codec", "zstd"),
+            ("max.in.flight.requests.per.connection", "5"),
+        ] {
+            assert_eq!(check_value(property, value), Ok(()), "{property}={value}");
+        }
+        check_refused("security.protocol", "sasl-ssl", "did you mean \"sasl_ssl\"?");
+        check_refused("sasl.mechanism", "plain", "did you mean \"PLAIN\"?");
+        check_refused("sasl.mechanism", "GSSAPI", "expected one of PLAIN, SCRAM-SHA-256");
+        check_refused("sasl.mechanism", "OAUTHBEARER", "is not available in this version");
+        check_refused("sasl.mechanism", "AWS_MSK_IAM", "is not available in this version");
+        check_refused("linger.ms", "soon", "librdkafka refuses the value");
+        check_refused("compression.codec", "brotli", "librdkafka refuses the value");
+        check_refused("max.in.flight.requests.per.connection", "6", "above 5");
+        check_refused("max.in.flight.requests.per.connection", "x", "librdkafka refuses");
+        check_refused("client.rack", "a\0b", "NUL");
+    }
+
+    #[test]
+    fn what_librdkafka_says_of_a_value_is_not_passed_on() {
+        for property in property::all() {
+            if let Err(reason) = check_value(property, "canary-4c1") {
+                assert!(!reason.contains("canary-4c1"), "{property}: {reason}");
+            }
+        }
     }
 }

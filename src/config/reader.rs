@@ -1,12 +1,15 @@
 //! Reads variables one by one and collects every mistake on the way.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::env::{Origin, Source};
 use super::invalid::{Invalid, Problem};
-use super::table::{self, VARIABLES};
-use super::value::closest;
+use super::lookup;
+use super::service_link::is_service_link;
+use super::shown;
+use super::table::{self, Accepted, VARIABLES, Variable};
+use super::value::{self, choice, closest};
 
 /// An effective value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +23,7 @@ pub struct Effective {
 /// Reads from a source; nothing is refused before [`Reader::finish`].
 pub(super) struct Reader<'a> {
     source: &'a dyn Source,
+    names: BTreeSet<String>,
     problems: Vec<Problem>,
     warnings: Vec<String>,
     effective: BTreeMap<String, Effective>,
@@ -27,62 +31,69 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(source: &'a dyn Source) -> Self {
-        Self { source, problems: Vec::new(), warnings: Vec::new(), effective: BTreeMap::new() }
+        Self {
+            source,
+            names: source.names().into_iter().collect(),
+            problems: Vec::new(),
+            warnings: Vec::new(),
+            effective: BTreeMap::new(),
+        }
     }
 
-    /// All names that are set.
-    pub(super) fn names(&self) -> Vec<String> {
-        self.source.names()
+    /// All names that are set, but not those of service links.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str)
     }
 
-    /// The text of a variable, from itself or from the file that `NAME_FILE` names.
-    pub(super) fn text(&mut self, name: &str) -> Option<String> {
-        let secret = is_secret(name);
-        let plain = self.source.get(name);
-        let file_name = format!("{name}_FILE");
-        let file = self.source.get(&file_name);
-        let (value, origin) = match (plain, file) {
-            (None, None) => return None,
-            (Some(_), Some(_)) => {
-                self.problem(&file_name, None, format!("is set beside {name}; keep one of them"));
+    /// Takes the Kubernetes service links out of the names, with one warning for all.
+    pub(super) fn ignore_service_links(&mut self) {
+        let is_link = |name: &str| {
+            let ours = name.starts_with("WALPOST") || name.starts_with("KAFKA_PROP");
+            let known = table::find(name).is_some();
+            let value = self.source.get(name).and_then(|(value, _)| value.into_string().ok());
+            ours && !known && value.is_some_and(|value| is_service_link(name, &value))
+        };
+        let (links, names) = std::mem::take(&mut self.names)
+            .into_iter()
+            .partition::<BTreeSet<_>, _>(|name| is_link(name));
+        self.names = names;
+        if let Some(first) = links.first() {
+            self.warn(format!(
+                "{} variables such as {first} are Kubernetes service links and are ignored; set \
+                 enableServiceLinks: false on the pod",
+                links.len()
+            ));
+        }
+    }
+
+    /// The text of a variable, from itself or from the file that `NAME_FILE` names; an empty one
+    /// is as none. What this version cannot do is refused here.
+    pub(super) fn filled(&mut self, name: &str) -> Option<String> {
+        let (text, origin) = match lookup::text(self.source, name) {
+            Ok(found) => found.filter(|(text, _)| !text.is_empty())?,
+            Err(lookup::Unusable { variable, value, reason }) => {
+                self.problem(&variable, value, reason);
                 return None;
             }
-            (Some((value, origin)), None) => {
-                if let Ok(value) = value.into_string() {
-                    (value, origin)
-                } else {
-                    self.problem(name, None, "is not UTF-8");
-                    return None;
-                }
-            }
-            (None, Some((path, _))) => match std::fs::read_to_string(Path::new(&path)) {
-                Ok(text) => {
-                    let text = text.strip_suffix('\n').unwrap_or(&text);
-                    (text.strip_suffix('\r').unwrap_or(text).to_owned(), Origin::File)
-                }
-                Err(error) => {
-                    let path = Path::new(&path).display().to_string();
-                    self.problem(&file_name, Some(path), format!("cannot be read: {error}"));
-                    return None;
-                }
-            },
         };
         if let Some(variable) = table::find(name)
-            && !variable.available
-            && value != variable.default
+            && let Some(reason) = not_available(variable, &text)
         {
-            let shown = (!secret).then_some(value);
-            self.problem(name, shown, "is not available in this version; leave it unset");
+            self.refuse(name, &text, reason);
             return None;
         }
-        let shown = if secret { "***".to_owned() } else { value.clone() };
-        self.effective.insert(name.to_owned(), Effective { shown, origin });
-        Some(value)
+        self.effective(name, &text, origin);
+        Some(text)
     }
 
-    /// As [`text`](Self::text), with an empty value as none.
-    pub(super) fn filled(&mut self, name: &str) -> Option<String> {
-        self.text(name).filter(|value| !value.is_empty())
+    /// As [`filled`](Self::filled); that there is none is noted, with what to do.
+    pub(super) fn required(&mut self, name: &str, reason: &str) -> Option<String> {
+        let before = self.problems.len();
+        let value = self.filled(name);
+        if value.is_none() && self.problems.len() == before {
+            self.problem(name, None, reason);
+        }
+        value
     }
 
     /// A value that is parsed; the default, which must parse, where there is none.
@@ -91,17 +102,11 @@ impl<'a> Reader<'a> {
         name: &str,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<T> {
-        let default = table::find(name).map_or("", |variable| variable.default);
-        match self.filled(name) {
-            Some(value) => match parse(&value) {
-                Ok(parsed) => Some(parsed),
-                Err(reason) => {
-                    self.refuse(name, &value, reason);
-                    None
-                }
-            },
-            None => parse(default).ok(),
+        if let Some(value) = self.filled(name) {
+            return self.accept(name, &value, parse(&value));
         }
+        let default = table::find(name)?.default_value()?;
+        parse(default).ok()
     }
 
     /// As [`parsed`](Self::parsed), but without a default.
@@ -111,25 +116,56 @@ impl<'a> Reader<'a> {
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<T> {
         let value = self.filled(name)?;
-        match parse(&value) {
-            Ok(parsed) => Some(parsed),
-            Err(reason) => {
-                self.refuse(name, &value, reason);
-                None
-            }
-        }
+        self.accept(name, &value, parse(&value))
+    }
+
+    /// One of the words of the table, each with what it means here.
+    pub(super) fn word<T: Copy>(&mut self, name: &str, words: &[(&str, T)]) -> Option<T> {
+        self.parsed(name, |text| word(name, text, words))
+    }
+
+    /// `true` or `false`.
+    pub(super) fn boolean(&mut self, name: &str) -> Option<bool> {
+        self.word(name, &[("true", true), ("false", false)])
+    }
+
+    /// A duration within the bounds of the table.
+    pub(super) fn duration(&mut self, name: &str) -> Option<Duration> {
+        self.parsed(name, |text| within(name, text, value::duration))
+    }
+
+    /// A size within the bounds of the table, in bytes.
+    pub(super) fn size(&mut self, name: &str) -> Option<u64> {
+        self.parsed(name, |text| within(name, text, value::size))
+    }
+
+    /// A whole number within the bounds of the table, where one is set.
+    pub(super) fn number(&mut self, name: &str) -> Option<u32> {
+        self.optional(name, |text| match table::find(name).map(|variable| variable.accepted) {
+            Some(Accepted::Number(least, most)) => match text.parse::<u32>() {
+                Ok(number) if (least..=most).contains(&number) => Ok(number),
+                Ok(_) | Err(_) => Err(format!("expected a number from {least} to {most}")),
+            },
+            Some(
+                Accepted::Text | Accepted::Words(_) | Accepted::Duration(..) | Accepted::Size(..),
+            )
+            | None => Err("has no bounds in the table".to_owned()),
+        })
+    }
+
+    fn accept<T>(&mut self, name: &str, value: &str, parsed: Result<T, String>) -> Option<T> {
+        parsed.map_err(|reason| self.refuse(name, value, reason)).ok()
     }
 
     /// Notes that a value is wrong.
     pub(super) fn refuse(&mut self, name: &str, value: &str, reason: impl Into<String>) {
-        let shown = (!is_secret(name)).then(|| value.chars().take(200).collect());
-        self.problem(name, shown, reason);
+        self.problem(name, shown::in_error(name, value), reason);
     }
 
-    /// Notes that something about a variable is wrong.
+    /// Notes that something about a variable is wrong. The value is repeated as it stands.
     pub(super) fn problem(&mut self, name: &str, value: Option<String>, reason: impl Into<String>) {
         let example = table::find(name)
-            .filter(|variable| variable.available && !variable.secret)
+            .filter(|variable| variable.available && variable.example != "…")
             .map(|variable| variable.example.to_owned());
         let variable = name.to_owned();
         self.problems.push(Problem { variable, value, reason: reason.into(), example });
@@ -139,50 +175,50 @@ impl<'a> Reader<'a> {
         self.warnings.push(warning.into());
     }
 
-    /// Notes a value that comes from elsewhere than the variable itself.
-    pub(super) fn effective(&mut self, name: &str, shown: impl Into<String>, origin: Origin) {
-        let shown = if is_secret(name) { "***".to_owned() } else { shown.into() };
+    /// Notes an effective value.
+    pub(super) fn effective(&mut self, name: &str, value: &str, origin: Origin) {
+        let shown = shown::value(name, value);
         self.effective.insert(name.to_owned(), Effective { shown, origin });
     }
 
     /// Notes a value that was worked out, unless the variable itself is set.
-    pub(super) fn derived(&mut self, name: &str, shown: String) {
-        self.effective
-            .entry(name.to_owned())
-            .or_insert(Effective { shown, origin: Origin::Derived });
+    pub(super) fn derived(&mut self, name: &str, value: &str) {
+        if !self.effective.contains_key(name) {
+            self.effective(name, value, Origin::Derived);
+        }
     }
 
-    /// Refuses names with our prefix that no variable has.
+    /// Whether a variable is set to something else than this.
+    pub(super) fn differs(&self, name: &str, value: &str) -> bool {
+        lookup::text(self.source, name)
+            .is_ok_and(|found| found.is_some_and(|(text, _)| !text.is_empty() && text != value))
+    }
+
+    /// Refuses what is set and known, but not available; and names of ours that no variable has.
     pub(super) fn refuse_unknown(&mut self) {
         for variable in VARIABLES.iter().filter(|variable| !variable.available) {
-            // Reading one that is set to something refuses it.
-            drop(self.text(variable.name));
+            // Reading one that is set to something else than its default refuses it.
+            if self.filled(variable.name).is_some() {
+                self.effective.remove(variable.name);
+            }
         }
-        let mut service_links = Vec::new();
-        for name in self.source.names() {
-            let base = name.strip_suffix("_FILE").unwrap_or(&name);
-            let known = table::find(&name).is_some() || table::find(base).is_some();
-            if known || !name.starts_with("WALPOST") {
+        let names = std::mem::take(&mut self.names);
+        for name in &names {
+            let base = name.strip_suffix("_FILE").unwrap_or(name);
+            if table::find(name).is_some() || table::find(base).is_some() {
                 continue;
             }
-            if is_service_link(&name) {
-                service_links.push(name);
-                continue;
+            let candidates = VARIABLES.iter().map(|variable| variable.name);
+            if name.starts_with("WALPOST_") {
+                let meant = closest(base, candidates)
+                    .map(|meant| format!("; did you mean {meant}?"))
+                    .unwrap_or_default();
+                self.problem(name, None, format!("is no variable of walpost's{meant}"));
+            } else if let Some(meant) = mistyped(base, candidates) {
+                self.warn(format!("{name} is not used by walpost; did you mean {meant}?"));
             }
-            if !name.starts_with("WALPOST_") {
-                continue;
-            }
-            let meant = closest(base, VARIABLES.iter().map(|variable| variable.name))
-                .map(|meant| format!("; did you mean {meant}?"))
-                .unwrap_or_default();
-            self.problem(&name, None, format!("is no variable of walpost's{meant}"));
         }
-        if let Some(first) = service_links.first() {
-            self.warn(format!(
-                "{} variables such as {first} are Kubernetes service links and are ignored; set enableServiceLinks: false on the pod",
-                service_links.len()
-            ));
-        }
+        self.names = names;
     }
 
     /// What was read, or every mistake.
@@ -190,29 +226,62 @@ impl<'a> Reader<'a> {
         if self.problems.is_empty() {
             Ok((self.effective, self.warnings))
         } else {
-            Err(Invalid(self.problems))
+            Err(Invalid { problems: self.problems, warnings: self.warnings })
         }
     }
 }
 
-/// Whether a variable's value must not be shown. Of properties that are passed through to
-/// librdkafka none is, because passwords and keys are among them.
-fn is_secret(name: &str) -> bool {
-    table::find(name).map_or(name.starts_with("KAFKA_PROP_"), |variable| variable.secret)
+/// Why this version cannot take this value of a variable, if it cannot.
+pub(super) fn not_available(variable: &Variable, text: &str) -> Option<String> {
+    if !variable.available && text != variable.default {
+        return Some("is not available in this version; leave it unset".to_owned());
+    }
+    if variable.later_words.contains(&text) {
+        let words: Vec<_> = variable.available_words().collect();
+        return Some(format!("is not available in this version; expected {}", words.join(", ")));
+    }
+    None
 }
 
-/// Variables that Kubernetes makes for a service whose name begins with `walpost`, such as
-/// `WALPOST_SERVICE_HOST`, `WALPOST_METRICS_PORT` or `WALPOST_PORT_9464_TCP_PROTO`.
-/// Source: Kubernetes, "Service", environment variables ("docker links compatible").
-fn is_service_link(name: &str) -> bool {
-    let ends = ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT"];
-    if ends.iter().any(|end| name.ends_with(end)) || name.contains("_SERVICE_PORT_") {
-        return true;
+/// One of the words of a variable.
+///
+/// # Errors
+/// What is accepted.
+pub(super) fn word<T: Copy>(name: &str, text: &str, words: &[(&str, T)]) -> Result<T, String> {
+    let offered: Vec<_> =
+        table::find(name).into_iter().flat_map(Variable::available_words).collect();
+    choice(text, words, &offered)
+}
+
+/// A value with a unit, within the bounds of the table.
+fn within<T: PartialOrd>(
+    name: &str,
+    text: &str,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<T, String> {
+    let value = parse(text)?;
+    match table::find(name).map(|variable| variable.accepted) {
+        Some(Accepted::Duration(least, most) | Accepted::Size(least, most)) => {
+            if value < parse(least)? || value > parse(most)? {
+                return Err(format!("expected {least} to {most}"));
+            }
+            Ok(value)
+        }
+        Some(Accepted::Text | Accepted::Words(_) | Accepted::Number(..)) | None => {
+            Err("has no bounds in the table".to_owned())
+        }
     }
-    let Some((_, port)) = name.split_once("_PORT_") else { return false };
-    let mut parts = port.split('_');
-    let number = parts.next().is_some_and(|part| part.parse::<u16>().is_ok());
-    let protocol = parts.next().is_some_and(|part| matches!(part, "TCP" | "UDP" | "SCTP"));
-    let rest = parts.next().is_none_or(|part| matches!(part, "PROTO" | "PORT" | "ADDR"));
-    number && protocol && rest && parts.next().is_none()
+}
+
+/// The variable of libpq's or Kafka's that was probably meant. Not more than two letters may be
+/// wrong, because others may have variables of these prefixes too.
+fn mistyped<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    const LETTERS_MAX: usize = 2;
+    if !["PG", "KAFKA_", "DATABASE_"].iter().any(|prefix| name.starts_with(prefix)) {
+        return None;
+    }
+    candidates
+        .filter(|candidate| !candidate.starts_with("WALPOST_"))
+        .filter(|candidate| value::distance(name, candidate) <= LETTERS_MAX)
+        .min_by_key(|candidate| value::distance(name, candidate))
 }

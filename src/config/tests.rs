@@ -1,5 +1,8 @@
 use super::env::{Origin, Variables};
+use super::table::{Accepted, VARIABLES};
 use super::*;
+
+mod secrets;
 
 fn base() -> Vec<(String, String)> {
     [("DATABASE_URL", "postgres://walpost@db/shop"), ("KAFKA_BOOTSTRAP_SERVERS", "k:9092")]
@@ -72,6 +75,8 @@ fn what_is_missing_is_named() {
     let refused = Config::load(&Variables::default()).expect_err("refused").to_string();
     assert!(refused.contains("KAFKA_BOOTSTRAP_SERVERS: is required"), "{refused}");
     assert!(refused.contains("PGUSER: is required"), "{refused}");
+    // What a broken URL may have said is not asked for beside it.
+    check_refused(&[("DATABASE_URL", "postgres://u@db:x/shop")], &["1 problem", "DATABASE_URL"]);
 }
 
 #[test]
@@ -98,18 +103,97 @@ fn the_parts_of_the_url_win_over_libpqs_variables() {
 }
 
 #[test]
-fn a_value_may_stand_in_a_file_less_one_newline() {
+fn a_value_may_stand_in_a_file_which_is_read_again() {
     let file = tempfile::NamedTempFile::new().expect("file");
-    std::fs::write(file.path(), "secret\n\n").expect("written");
     let path = file.path().to_str().expect("utf-8");
-    let loaded = load(&[("PGPASSWORD_FILE", path)]);
-    let password = loaded.config.database.password.expect("password");
-    assert_eq!(password.expose(), "secret\n");
+    let source = with(&[("PGPASSWORD_FILE", path), ("KAFKA_PROP_LINGER_MS_FILE", path)]);
+    for content in ["12", "34"] {
+        std::fs::write(file.path(), format!("{content}\n")).expect("written");
+        let loaded = Config::load(&source).expect("usable");
+        let password = loaded.config.database.password.expect("password");
+        assert_eq!(password.expose(), content);
+        assert_eq!(loaded.config.kafka.properties["linger.ms"].expose(), content);
+        assert_eq!(loaded.effective["PGPASSWORD"].origin, Origin::File);
+    }
     check_refused(
         &[("PGPASSWORD", "x"), ("PGPASSWORD_FILE", path)],
-        &["PGPASSWORD_FILE: is set beside PGPASSWORD"],
+        &["1 problem", "PGPASSWORD_FILE: is set beside PGPASSWORD"],
     );
-    check_refused(&[("PGPASSWORD_FILE", "/nonexistent/x")], &["/nonexistent/x", "cannot be read"]);
+    check_refused(
+        &[("KAFKA_PROP_LINGER_MS", "1"), ("KAFKA_PROP_LINGER_MS_FILE", path)],
+        &["1 problem", "KAFKA_PROP_LINGER_MS_FILE: is set beside KAFKA_PROP_LINGER_MS"],
+    );
+    check_refused(
+        &[
+            ("PGPASSWORD_FILE", "/nonexistent/x"),
+            ("KAFKA_BOOTSTRAP_SERVERS", ""),
+            ("KAFKA_BOOTSTRAP_SERVERS_FILE", "/nonexistent/y"),
+        ],
+        &[
+            "2 problems",
+            "PGPASSWORD_FILE=\"/nonexistent/x\": cannot be read",
+            "KAFKA_BOOTSTRAP_SERVERS_FILE=\"/nonexistent/y\": cannot be read",
+        ],
+    );
+}
+
+#[test]
+fn an_empty_variable_is_as_one_that_is_not_set() {
+    let names: Vec<_> = VARIABLES.iter().map(|variable| variable.name).collect();
+    let required = ["DATABASE_URL", "KAFKA_BOOTSTRAP_SERVERS"];
+    let empty: Vec<_> =
+        names.iter().filter(|name| !required.contains(name)).map(|name| (*name, "")).collect();
+    assert_eq!(load(&empty), load(&[]));
+}
+
+#[test]
+fn every_default_is_accepted_as_a_value() {
+    for variable in VARIABLES.iter() {
+        if let Some(default) = variable.default_value() {
+            let loaded = load(&[(variable.name, default)]);
+            assert_eq!(loaded.config.name, "shop.walpost", "{}", variable.name);
+        }
+    }
+}
+
+#[test]
+fn every_word_of_the_table_is_accepted_or_comes_later() {
+    for variable in VARIABLES.iter().filter(|variable| variable.available) {
+        let Accepted::Words(words) = variable.accepted else { continue };
+        for word in words {
+            let refused = match Config::load(&with(&[(variable.name, word)])) {
+                Ok(_) => String::new(),
+                // A word may be right and miss what goes with it.
+                Err(invalid) => invalid.to_string(),
+            };
+            let later = variable.later_words.contains(word);
+            assert_eq!(refused.contains("is not available"), later, "{}: {refused}", variable.name);
+            assert!(later || !refused.contains("expected"), "{}: {refused}", variable.name);
+        }
+        check_refused(&[(variable.name, "no-such-word")], &[variable.name, "expected"]);
+    }
+}
+
+#[test]
+fn every_bound_of_the_table_holds() {
+    for variable in VARIABLES.iter().filter(|variable| variable.available) {
+        let (least, most) = match variable.accepted {
+            Accepted::Text | Accepted::Words(_) => continue,
+            Accepted::Duration(least, most) | Accepted::Size(least, most) => {
+                (least.to_owned(), most.to_owned())
+            }
+            Accepted::Number(least, most) => (least.to_string(), most.to_string()),
+        };
+        load(&[(variable.name, &least)]);
+        load(&[(variable.name, &most)]);
+        let (number, unit) =
+            most.split_at(most.find(|c: char| !c.is_ascii_digit()).unwrap_or(most.len()));
+        let above = format!("{}{unit}", number.parse::<u64>().expect("a number") + 1);
+        check_refused(&[(variable.name, &above)], &[variable.name, &format!("{least} to {most}")]);
+        for wrong in ["x", "-1", "1.5", "18446744073709551616", "99999999999999999999d"] {
+            check_refused(&[(variable.name, wrong)], &[variable.name]);
+        }
+    }
 }
 
 #[test]
@@ -130,17 +214,38 @@ fn properties_that_a_promise_hangs_on_are_refused_with_the_reason() {
         let name = format!("KAFKA_PROP_{property}");
         check_refused(&[(&name, "1")], &[&name, "may not be set"]);
     }
-    check_refused(&[("KAFKA_PROP_MAX_IN_FLIGHT", "6")], &["above 5"]);
+    for name in ["MAX_IN_FLIGHT", "MAX_IN_FLIGHT_REQUESTS_PER_CONNECTION"] {
+        check_refused(&[(&format!("KAFKA_PROP_{name}"), "6")], &["above 5"]);
+    }
     let loaded = load(&[("KAFKA_PROP_MAX_IN_FLIGHT", "1"), ("KAFKA_PROP_linger_ms", "3")]);
-    assert_eq!(loaded.config.kafka.properties["linger.ms"].expose(), "3");
+    let properties = loaded.config.kafka.properties;
+    assert_eq!(properties["linger.ms"].expose(), "3");
+    // By the name that walpost's own default has, so that it replaces that default.
+    assert_eq!(properties["max.in.flight.requests.per.connection"].expose(), "1");
 }
 
 #[test]
 fn features_that_are_not_there_are_refused_and_not_ignored() {
+    for variable in VARIABLES.iter().filter(|variable| !variable.available) {
+        let value = match variable.example == variable.default {
+            true => "2",
+            false => variable.example,
+        };
+        let refused = [variable.name, "is not available in this version"];
+        check_refused(&[(variable.name, value)], &refused);
+    }
     check_refused(&[("WALPOST_SHARDS", "2")], &["WALPOST_SHARDS=\"2\": is not available"]);
-    check_refused(&[("WALPOST_DELIVERY", "exactly-once")], &["is not available in this version"]);
-    check_refused(&[("WALPOST_REGISTRY_URL", "http://r")], &["is not available"]);
-    load(&[("WALPOST_SHARDS", "1")]);
+    check_refused(
+        &[("WALPOST_DELIVERY", "exactly-once")],
+        &["is not available in this version; expected at-least-once"],
+    );
+    for mechanism in ["AWS_MSK_IAM", "OAUTHBEARER"] {
+        for name in ["KAFKA_SASL_MECHANISM", "KAFKA_PROP_SASL_MECHANISMS"] {
+            check_refused(&[(name, mechanism)], &[name, "is not available in this version"]);
+        }
+    }
+    let loaded = load(&[("WALPOST_SHARDS", "1"), ("WALPOST_PRUNE_AFTER", "off")]);
+    assert!(!loaded.effective.contains_key("WALPOST_SHARDS"));
 }
 
 #[test]
@@ -155,7 +260,12 @@ fn security_settings_go_together() {
         &["KAFKA_SASL_USERNAME: is required", "KAFKA_SASL_PASSWORD: is required"],
     );
     check_refused(&[("PGSSLCERT", "/c")], &["PGSSLKEY"]);
-    check_refused(&[("WALPOST_HTTP_USERNAME", "u")], &["WALPOST_HTTP_PASSWORD"]);
+    check_refused(&[("WALPOST_HTTP_USERNAME", "u")], &["WALPOST_HTTP_PASSWORD: is required"]);
+    check_refused(&[("WALPOST_HTTP_PASSWORD", "p")], &["WALPOST_HTTP_USERNAME: is required"]);
+    check_refused(
+        &[("WALPOST_HTTP_USERNAME", "u:v"), ("WALPOST_HTTP_PASSWORD", "p")],
+        &["WALPOST_HTTP_USERNAME=\"u:v\": may have no colon in it"],
+    );
     check_refused(&[("KAFKA_SSL_CA_LOCATION", "/c")], &["must be ssl or sasl_ssl"]);
 }
 
@@ -173,38 +283,92 @@ fn kubernetes_service_links_are_ignored_with_one_warning() {
     let warnings: Vec<_> =
         loaded.warnings.iter().filter(|warning| warning.contains("enableServiceLinks")).collect();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
+    check_refused(
+        &[("WALPOST_HTTP_PORT", "9464")],
+        &["WALPOST_HTTP_PORT: is no variable of walpost's; did you mean WALPOST_HTTP_ADDR?"],
+    );
 }
 
 #[test]
-fn no_secret_is_ever_printed() {
-    const CANARY: &str = "canary-7f3a";
-    let url = format!("postgres://walpost:{CANARY}@db/shop");
-    let query = format!("postgres://walpost@db/shop?password={CANARY}");
-    let unknown = format!("postgres://walpost@db/shop?pasword={CANARY}");
-    let odd_scheme = format!("mysql://walpost:{CANARY}@db/shop");
-    let odd_host = format!("postgres://walpost:{CANARY}@db:x{CANARY}/shop");
-    for (name, value) in [
-        ("DATABASE_URL", url.as_str()),
-        ("DATABASE_URL", &query),
-        ("DATABASE_URL", &unknown),
-        ("DATABASE_URL", &odd_scheme),
-        ("DATABASE_URL", "postgres://walpost:%zzcanary-7f3a@db/shop"),
-        ("PGPASSWORD", CANARY),
-        ("KAFKA_SASL_PASSWORD", CANARY),
-        ("KAFKA_SSL_KEY_PASSWORD", CANARY),
-        ("KAFKA_PROP_SASL_PASSWORD", CANARY),
-        ("KAFKA_PROP_SASL_PASWORD", CANARY),
-        ("KAFKA_PROP_SSL_KEY_PEM", CANARY),
-        ("KAFKA_PROP_SASL_OAUTHBEARER_CONFIG", CANARY),
-        ("WALPOST_HTTP_PASSWORD", CANARY),
-        ("WALPOST_REGISTRY_PASSWORD", CANARY),
+fn a_mistyped_variable_of_libpq_or_kafka_is_warned_of() {
+    for (name, meant) in [
+        ("PGPASWORD", Some("PGPASSWORD")),
+        ("KAFKA_SASL_USER_NAME", Some("KAFKA_SASL_USERNAME")),
+        ("DATABASE_URI", Some("DATABASE_URL")),
+        ("PGDATA", None),
+        ("KAFKA_HEAP_OPTS", None),
+        ("GHOST", None),
     ] {
-        let printed = match Config::load(&with(&[(name, value)])) {
-            Ok(loaded) => format!("{loaded:?}"),
-            Err(error) => format!("{error} {error:?}"),
-        };
-        assert!(!printed.contains(CANARY), "{name}: {printed}");
+        let expected: Vec<_> = meant
+            .iter()
+            .map(|meant| format!("{name} is not used by walpost; did you mean {meant}?"))
+            .collect();
+        assert_eq!(load(&[(name, "canary")]).warnings, expected, "{name}");
     }
-    // A port is no secret, and is shown as it stands.
-    drop(odd_host);
+}
+
+#[test]
+fn the_connector_has_a_name_that_kafka_takes() {
+    assert_eq!(load(&[("WALPOST_NAME", "a.B_c-9")]).config.name, "a.B_c-9");
+    for name in ["a b", "ä", "a/b", &"x".repeat(64)] {
+        check_refused(&[("WALPOST_NAME", name)], &["WALPOST_NAME", "1 to 63 letters, digits"]);
+    }
+    check_refused(
+        &[("DATABASE_URL", "postgres://u@db/my%20shop")],
+        &["1 problem", "WALPOST_NAME: is required, because the default {database}.{slot}"],
+    );
+    load(&[("DATABASE_URL", "postgres://u@db/my%20shop"), ("WALPOST_NAME", "shop")]);
+}
+
+#[test]
+fn walposts_own_topics_are_two_and_reserved() {
+    let config = load(&[("WALPOST_DLQ_TOPIC", "dead")]).config;
+    assert_eq!(config.events.reserved_topics, ["walpost.checkpoint.shop.walpost", "dead"]);
+    check_refused(
+        &[("WALPOST_DLQ_TOPIC", "walpost.checkpoint.shop.walpost")],
+        &["WALPOST_DLQ_TOPIC", "is the checkpoint topic as well"],
+    );
+    for topic in [".", "..", "__own", "a b", "ä", &"x".repeat(250)] {
+        check_refused(&[("WALPOST_CHECKPOINT_TOPIC", topic)], &["expected a topic name"]);
+        check_refused(&[("WALPOST_DLQ_TOPIC", topic)], &["expected a topic name"]);
+    }
+}
+
+#[test]
+fn what_decides_an_event_is_checked_at_the_start() {
+    for (name, value, expected) in [
+        ("WALPOST_TOPIC", "a.{type", "is not closed"),
+        ("WALPOST_TOPIC", "a b", "Kafka allows"),
+        ("WALPOST_CE_TYPE", "", ""),
+        ("WALPOST_CE_TYPE", "{}", "are empty"),
+        ("WALPOST_CE_SOURCE", "/a b", "RFC 3986"),
+        ("WALPOST_CE_SOURCE", "/{tabel}", "RFC 3986"),
+        ("WALPOST_CE_DATACONTENTTYPE", "json", "media type"),
+        ("WALPOST_TIME_ZONE", "Berlin", "zone"),
+        ("WALPOST_CE_EXTENSIONS", "region", "expected name=column"),
+        ("WALPOST_CE_EXTENSIONS", "Region=r", "lower-case"),
+        ("WALPOST_CE_EXTENSIONS", "subject=r", "CloudEvents itself uses"),
+        ("WALPOST_CE_EXTENSIONS", "data=r", "CloudEvents itself uses"),
+        ("WALPOST_CE_EXTENSIONS", "region=", "the column is missing"),
+        ("WALPOST_CE_EXTENSIONS", "a=b,a=c", "is named twice"),
+        ("WALPOST_COLUMN_ID", "-", "cannot be none"),
+    ] {
+        if value.is_empty() {
+            load(&[(name, value)]);
+        } else {
+            check_refused(&[(name, value)], &[name, expected]);
+        }
+    }
+    let loaded = load(&[
+        ("WALPOST_CE_EXTENSIONS", "region=region_code, anextensionwithalongname=x"),
+        ("WALPOST_COLUMN_TIME", "at"),
+        ("WALPOST_COLUMN_HEADERS", "-"),
+    ]);
+    let pair = |name: &str, column: &str| (name.to_owned(), column.to_owned());
+    assert_eq!(
+        loaded.config.events.extensions,
+        [pair("region", "region_code"), pair("anextensionwithalongname", "x")]
+    );
+    assert_eq!(loaded.warnings.len(), 1, "{:?}", loaded.warnings);
+    assert!(loaded.warnings[0].contains("20 characters"));
 }

@@ -45,31 +45,26 @@ fn with_unit(text: &str, units: &[(&str, u64)], accepted: &str) -> Result<u64, S
     number.checked_mul(*factor).ok_or_else(|| "the value is too large".to_owned())
 }
 
-/// `true` or `false`.
-///
-/// # Errors
-/// What is accepted.
-pub(super) fn boolean(text: &str) -> Result<bool, String> {
-    match text {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        _ => Err("expected true or false".to_owned()),
-    }
-}
-
 /// One of a closed set of words.
 ///
 /// # Errors
-/// The words, and the one that was probably meant.
-pub(super) fn choice<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
+/// The words that are accepted, which `offered` are, and the one that was probably meant.
+pub(super) fn choice<T: Copy>(
+    text: &str,
+    words: &[(&str, T)],
+    offered: &[&str],
+) -> Result<T, String> {
     if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
         return Ok(*value);
     }
-    let names: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-    let hint = closest(text, names.iter().copied())
+    let hint = closest(text, offered.iter().copied())
         .map(|word| format!("; did you mean \"{word}\"?"))
         .unwrap_or_default();
-    Err(format!("expected one of {}{hint}", names.join(", ")))
+    let expected = match offered {
+        [first, second] => format!("{first} or {second}"),
+        _ => format!("one of {}", offered.join(", ")),
+    };
+    Err(format!("expected {expected}{hint}"))
 }
 
 /// The candidate that was probably meant: a third of its letters may be wrong, at most four.
@@ -85,7 +80,7 @@ pub(super) fn closest<'a>(
 }
 
 /// Edits from one text to the other (Levenshtein), without regard to case, `-` as `_`.
-fn distance(left: &str, right: &str) -> usize {
+pub(super) fn distance(left: &str, right: &str) -> usize {
     let normal = |text: &str| -> Vec<char> {
         text.chars()
             .take(128)
@@ -148,6 +143,20 @@ mod tests {
             ("18446744073709551615GiB", None),
         ] {
             assert_eq!(size(text).ok(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_word_that_is_refused_is_answered_with_those_that_are_not() {
+        let words = [("true", true), ("false", false)];
+        assert_eq!(choice("true", &words, &["true", "false"]), Ok(true));
+        for (text, expected) in [
+            ("yes", "expected true or false"),
+            ("True", "expected true or false; did you mean \"true\"?"),
+            ("", "expected true or false"),
+        ] {
+            let refused = choice(text, &words, &["true", "false"]);
+            assert_eq!(refused, Err(expected.to_owned()), "{text:?}");
         }
     }
 

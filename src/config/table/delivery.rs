@@ -1,0 +1,104 @@
+//! How events reach Kafka, and how much may be on the way.
+
+use super::Group::Delivery;
+use super::{Variable, variable};
+
+/// In the order of the help.
+pub(super) const VARIABLES: &[Variable] = &[
+    variable(
+        Delivery,
+        "WALPOST_DELIVERY",
+        "at-least-once",
+        "at-least-once",
+        "at-least-once; exactly-once is not available in this version.",
+    )
+    .words(&["at-least-once", "exactly-once"])
+    .later_words(&["exactly-once"]),
+    variable(
+        Delivery,
+        "WALPOST_TRANSACTION_INTERVAL",
+        "100ms",
+        "100ms",
+        "Length of a Kafka transaction in exactly-once.",
+    )
+    .later()
+    .duration("10ms", "1m"),
+    variable(
+        Delivery,
+        "WALPOST_CHECKPOINT_TOPIC",
+        "walpost.checkpoint.{name}",
+        "walpost.checkpoint.shop",
+        "This connector's checkpoint topic: one partition, compacted.",
+    )
+    .described(),
+    variable(
+        Delivery,
+        "WALPOST_ON_BAD_ROW",
+        "dlq",
+        "halt",
+        "What is done with a row that becomes no event: dlq, halt or skip.",
+    )
+    .words(&["dlq", "halt", "skip"]),
+    variable(Delivery, "WALPOST_DLQ_TOPIC", "walpost.dlq", "walpost.dlq", "Topic of dead letters."),
+    variable(
+        Delivery,
+        "WALPOST_TOPIC_PARTITIONS",
+        "",
+        "6",
+        "Set: missing event topics are created with so many partitions; else the broker's \
+         auto-creation decides.",
+    )
+    .number(1, 10_000),
+    variable(
+        Delivery,
+        "WALPOST_TOPIC_REPLICATION",
+        "the broker's",
+        "3",
+        "Copies of each partition of topics that walpost creates.",
+    )
+    .described()
+    .number(1, 100),
+    variable(
+        Delivery,
+        "WALPOST_MAX_IN_FLIGHT",
+        "16MiB",
+        "64MiB",
+        "Read from Postgres and not yet confirmed by Kafka: key, value, headers and 256 \
+         bytes an event.",
+    )
+    .size("64KiB", "16GiB"),
+    variable(
+        Delivery,
+        "WALPOST_MAX_EVENT",
+        "1MB",
+        "900kB",
+        "Largest key + value + headers; a larger event is a bad row.",
+    )
+    .size("1kB", "900MB"),
+    variable(Delivery, "WALPOST_SHUTDOWN_TIMEOUT", "25s", "25s", "How long a drain may take.")
+        .duration("0", "1d"),
+    variable(
+        Delivery,
+        "WALPOST_WAL_SENDER_TIMEOUT",
+        "20s",
+        "20s",
+        "Asked of the server for this connection.",
+    )
+    .duration("1s", "1d"),
+    variable(
+        Delivery,
+        "WALPOST_PRUNE_AFTER",
+        "off",
+        "7d",
+        "Delete delivered rows older than this.",
+    )
+    .later(),
+    variable(
+        Delivery,
+        "WALPOST_CONSUMER_GROUPS",
+        "",
+        "billing,mail",
+        "Consumer groups whose lag is measured.",
+    )
+    .later(),
+];
