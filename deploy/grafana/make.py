@@ -359,6 +359,7 @@ def connector():
                 panel("Clock skew", "timeseries", "s", "The database server's clock minus ours. Lag and latency are corrected by it.", [(f"max by (instance) (walpost_clock_skew_seconds{{{ONE}}})", "{{instance}}")], 6),
             ]),
             row("Process", [
+                panel("Certificates", "stat", "s", "Until the certificate expires that Postgres, or a broker of Kafka, showed last. Infinite without encryption.", [(f"min by (peer) (walpost_tls_certificate_expiry_timestamp_seconds{{{ONE}}}) - time()", "{{peer}}")], 6, 6, steps((None, "red"), (259200, "orange"), (1209600, "green"))),
                 panel("Processor", "timeseries", "short", "Cores in use.", [(f"sum by (instance) (rate(process_cpu_seconds_total{{{ONE}}}[{RATE}]))", "{{instance}}")], 6, min=0),
                 panel("Memory", "timeseries", "bytes", "Resident memory; of that at most what is in flight depends on the load.", [(f"sum by (instance) (process_resident_memory_bytes{{{ONE}}})", "{{instance}}")], 6, min=0),
                 panel("Files", "timeseries", "short", "Open file descriptors, and their limit.", [(only("process_open_fds"), "open"), (only("process_max_fds"), "limit")], 6, min=0),
