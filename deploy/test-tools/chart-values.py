@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""Checks the chart's values against what is made of them: HELM WALPOST CHART
+"""Checks the chart's values against what is made of them: HELM WALPOST CHART [FOLDER]
 
 - Each value in values.yaml changes something that is rendered, and is in the schema.
 - Every variable that any rendering with a file of ci/ sets is one that `walpost config` accepts.
 - No placeholder is left in the rules.
+
+With FOLDER, only the second, for the values files in there.
 """
 
 import concurrent.futures
@@ -18,7 +20,7 @@ import tempfile
 
 import yaml
 
-HELM, WALPOST, CHART = sys.argv[1:]
+HELM, WALPOST, CHART, *FOLDER = sys.argv[1:]
 CHART = pathlib.Path(CHART)
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
@@ -213,11 +215,12 @@ def refused(file):
 
 def main():
     wrong = []
-    all_leaves = list(leaves(VALUES))
+    all_leaves = [] if FOLDER else list(leaves(VALUES))
+    folder = pathlib.Path(*FOLDER) if FOLDER else CHART / "ci"
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         wrong += [found for found in pool.map(unused, all_leaves) if found]
         variables = 0
-        for found, count in pool.map(refused, sorted(CHART.glob("ci/*-values.yaml"))):
+        for found, count in pool.map(refused, sorted(folder.glob("*-values.yaml"))):
             wrong += found
             variables += count
     known = re.search(r'define "walpost.rootKeys" -}}\n(.*)\n', (CHART / "templates/_check.tpl").read_text())

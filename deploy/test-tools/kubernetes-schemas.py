@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes JSON Schemas as kubeconform wants them: FOLDER CRD-FOLDER VERSION…
+"""Writes JSON Schemas as kubeconform wants them: FOLDER VERSION,… CRD-FILE…
 
 Kubernetes' own come with the Python package kubernetes-validate, but refer to one file of definitions
 by an address that is none, which kubeconform would take for a schema that is missing. So each file
@@ -66,9 +66,9 @@ Loader.add_constructor("tag:yaml.org,2002:value", Loader.construct_yaml_str)
 
 
 def main():
-    to, crds, *versions = sys.argv[1:]
+    to, versions, *crds = sys.argv[1:]
     own = pathlib.Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema"
-    for version in versions:
+    for version in versions.split(","):
         source = own / f"v{version}.0-local-strict"
         target = pathlib.Path(to) / f"v{version}.0"
         target.mkdir(parents=True)
@@ -79,12 +79,9 @@ def main():
             if re.search(r"-v\d+\.json$", path.name) and not path.name.startswith("_"):
                 schema = bundle(json.loads(path.read_text()), definitions)
                 (target / path.name).write_text(json.dumps(schema))
-        for path in pathlib.Path(crds).rglob("*.yaml"):
-            # Large, and none of ours.
-            if not re.search("podmonitors|servicemonitors|prometheusrules", path.name):
-                continue
-            for crd in yaml.load_all(path.read_text(), Loader):
-                if not crd or crd.get("kind") != "CustomResourceDefinition":
+        for path in crds:
+            for crd in yaml.load_all(pathlib.Path(path).read_text(), Loader):
+                if not crd:
                     continue
                 group = crd["spec"]["group"].split(".")[0]
                 kind = crd["spec"]["names"]["kind"].lower()
