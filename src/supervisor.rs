@@ -27,6 +27,7 @@ mod backoff;
 mod claim;
 pub(crate) mod decision;
 mod first_start;
+mod partitions;
 mod prepare;
 mod watcher;
 
@@ -90,6 +91,9 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
     /// what is in flight unconfirmed, as a crash does.
     pub async fn run(mut self, drain: watch::Receiver<bool>) -> Ended {
         let mut backoff = Backoff::default();
+        let counting =
+            partitions::count(self.config.clone(), self.known_topics.clone(), self.teller.clone());
+        let _counting = partitions::Counting(counting);
         loop {
             let began = Instant::now();
             let failure = match Box::pin(self.attempt(drain.clone())).await {

@@ -19,6 +19,8 @@ mod kill;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
+mod mapping;
+#[cfg(test)]
 mod memory;
 #[cfg(test)]
 mod oracle;
