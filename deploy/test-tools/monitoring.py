@@ -200,6 +200,27 @@ def load(rows):
     sql(f"insert into outbox select g, 'order', g % 50, 'Placed', repeat('x', 1000) from generate_series(1, {rows}) g")
 
 
+def slot_dropped():
+    """The chart's hook drops the connector's slot and its shards' slots, and no other."""
+    made = subprocess.run(
+        [HELM, "template", "shop", REPO / "helm/walpost", "--values", REPO / "helm/walpost/ci/least-values.yaml",
+         "--show-only", "templates/hooks.yaml", "--set", "dropSlotOnDelete.enabled=true,tests.enabled=false"],
+        check=True, capture_output=True, text=True,
+    ).stdout
+    (container,) = yaml.safe_load(made)["spec"]["template"]["spec"]["containers"]
+    (slot,) = (one["value"] for one in container["env"] if one["name"] == "SLOT")
+    for name in ("walpost_0", "walpost_x", "other"):
+        sql(f"select pg_create_logical_replication_slot('{name}', 'pgoutput')")
+    (ROOM / "url").write_text(URL)
+    environment = {"PATH": os.environ["PATH"], "SLOT": slot, "DATABASE_URL_FILE": str(ROOM / "url")}
+    subprocess.run(container["command"], check=True, env=environment, stdout=subprocess.DEVNULL)
+    left = subprocess.run(["psql", "-XAtq", URL, "-c", "select string_agg(slot_name, ' ' order by slot_name) from pg_replication_slots"],
+                          check=True, capture_output=True, text=True).stdout.strip()
+    if left != "other walpost_x":
+        fail(f"dropSlotOnDelete left the slots: {left}")
+    say("the hook for after a delete drops the connector's slots and no other")
+
+
 def main():
     server("postgres", "start", "--major", "18", "--port", str(PORT), "--with-parent", str(os.getpid()), "-c", "max_slot_wal_keep_size=256MB", "-c", "logical_decoding_work_mem=64kB", "--")
     server("kafka", "start", "--port", str(PORT + 1), "--with-parent", str(os.getpid()))
@@ -266,6 +287,7 @@ def main():
     wait("WalpostHalted, WalpostNoLeader", lambda: {"WalpostHalted/critical", "WalpostNoLeader/critical"} <= firing())
     shown("halted")
     stop("walpost-a")
+    slot_dropped()
 
 
 if __name__ == "__main__":

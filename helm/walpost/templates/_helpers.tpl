@@ -183,8 +183,8 @@ imagePullSecrets:
 
 {{/*
 WALPOST_MAX_IN_FLIGHT in bytes: an eighth of what the memory has over 128 MiB, at least 1 MiB. That
-is for walpost itself and for librdkafka, which holds an event's bytes once more in its queue and
-once in the batch that it sends.
+leaves room for librdkafka's copies and for connections to many brokers. Measured with Kafka frozen:
+17 MiB resident when idle, 50 MiB with 16 MiB in flight.
 */}}
 {{- define "walpost.inFlightBytes" -}}
 {{- $memory := include "walpost.bytes" (dict "name" "memory" "value" .Values.memory) | int64 -}}
