@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 
@@ -21,7 +22,7 @@ ROOM = pathlib.Path(tempfile.mkdtemp(prefix="walpost-monitoring."))
 PORT = 20000 + os.getpid() % 1000 * 10
 URL = f"postgres://postgres@127.0.0.1:{PORT}/postgres"
 PROMETHEUS = f"http://127.0.0.1:{PORT + 5}"
-DEADLINE = 60
+DEADLINE = 120
 started = {}
 
 # Panels that show nothing while all is well and quiet, and the act that fills them.
@@ -111,7 +112,6 @@ def rules():
             for name in ("for", "keep_firing_for"):
                 if name in rule:
                     rule[name] = faster(rule[name])
-            # Debian's Prometheus 2.42 knows it, older ones do not.
     (ROOM / "rules.yaml").write_text(yaml.safe_dump(spec))
 
 
@@ -132,6 +132,9 @@ def query(expression):
         with urllib.request.urlopen(address, timeout=10) as answer:
             return json.load(answer)["data"]["result"]
     except urllib.error.HTTPError as error:
+        # While Prometheus starts.
+        if error.code == 503:
+            return []
         fail(f"{expression}: {error.read().decode()}")
 
 
