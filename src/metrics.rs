@@ -114,6 +114,11 @@ impl Metrics {
         self.shared.status.counts().duplicates_suppressed(rows);
     }
 
+    /// Adds rows of a snapshot that Kafka confirmed.
+    pub fn snapshot_rows(&self, rows: u64) {
+        self.shared.status.counts().snapshot_rows(rows);
+    }
+
     /// Reading was stopped until Kafka confirms, or goes on. Telling the same again is harmless.
     pub fn backpressure(&self, stopped: bool) {
         let watch = self.shared.status.counts().backpressure();

@@ -132,6 +132,7 @@ pub const TABLE: &[Definition] = &[
     define("walpost_event_bytes_total", Counter, &["topic"], Now, "Keys and values of the events that Kafka confirmed."),
     define("walpost_transactions_total", Counter, &[], Now, "Database transactions whose every event Kafka confirmed."),
     define("walpost_duplicates_suppressed_total", Counter, &[], Now, "Rows that were read again after a restart and left out, as the checkpoint covers them."),
+    define("walpost_snapshot_rows_total", Counter, &[], Now, "Rows that were in the table before the slot and that Kafka confirmed."),
     define("walpost_bad_rows_total", Counter, &["reason"], Now, "Rows that cannot become events."),
     define("walpost_dead_letters_total", Counter, &["reason"], Now, "Bad rows that were written to the dead-letter topic."),
 

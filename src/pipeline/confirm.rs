@@ -10,7 +10,7 @@ use crate::error::Failure;
 use crate::kafka::checkpoint::Checkpoint;
 use crate::kafka::librdkafka::{ClientError, Happening};
 use crate::kafka::producer::{CHECKPOINT_TAG, Meaning, is_authentication, meaning};
-use crate::ledger::Due;
+use crate::ledger::{Due, Mark};
 use crate::lsn::Position;
 use crate::postgres::replication::StatusUpdate;
 
@@ -41,6 +41,7 @@ impl Pipeline {
         let now = now_unix_micros() + self.settings.clock_skew;
         let Rows { ledger, producer, teller, .. } = &mut self.rows;
         let counts = &self.counts;
+        let in_snapshot = self.snapshot.is_some();
         let mut confirmed = false;
         producer.happenings(|happening| match happening {
             Happening::Delivered { tag: CHECKPOINT_TAG, .. } => {
@@ -55,7 +56,11 @@ impl Pipeline {
                     counts.delivered(u64::from(count), bytes);
                 }
                 let result = ledger.delivered(tag, count, |settled| {
-                    teller.latency(now.saturating_sub(settled.oldest), settled.rows);
+                    if in_snapshot {
+                        teller.snapshot_rows(settled.rows);
+                    } else {
+                        teller.latency(now.saturating_sub(settled.oldest), settled.rows);
+                    }
                 });
                 if let Err(error) = result {
                     violation = Some(error);
@@ -122,6 +127,11 @@ impl Pipeline {
         let of_a_row = topic != self.settings.checkpoint_topic;
         if meaning(error.code) == Meaning::Refused && of_a_row && in_flight > 0 {
             tracing::warn!(topic, %error, in_flight, "kafka refused a record");
+            if let Some(snapshot) = &self.snapshot
+                && let Some(outcome) = self.refused_in_snapshot(snapshot, error)
+            {
+                return Ok(outcome);
+            }
             return Ok(if self.alone_until.is_some() {
                 Outcome::RefusedRow {
                     position: last,
@@ -142,7 +152,7 @@ impl Pipeline {
 
     /// Writes a checkpoint, if one is due.
     pub(super) fn checkpoint(&mut self) -> Result<(), Failure> {
-        if self.fatal.is_some() {
+        if self.fatal.is_some() || self.snapshot.is_some() {
             return Ok(());
         }
         let waited = self.checkpointed_at.elapsed();
@@ -158,6 +168,15 @@ impl Pipeline {
             }
             Due::Rows(_) | Due::Idle(..) => return Ok(()),
         };
+        if self.write_checkpoint(mark)? {
+            self.rows.ledger.checkpoint_enqueued(mark);
+            self.asked = false;
+        }
+        Ok(())
+    }
+
+    /// Enqueues a record of this place; answers whether there was room for it.
+    pub(super) fn write_checkpoint(&mut self, mark: Mark) -> Result<bool, Failure> {
         let mut record = self.checkpoint.at(mark);
         {
             let facts = self.facts.borrow();
@@ -175,17 +194,19 @@ impl Pipeline {
         );
         match enqueued {
             Ok(()) => {
-                self.rows.ledger.checkpoint_enqueued(mark);
                 self.checkpointed_at = Instant::now();
-                self.asked = false;
-                Ok(())
+                Ok(true)
             }
-            Err(error) if error.code == rdkafka::types::RDKafkaErrorCode::QueueFull => Ok(()),
+            Err(error) if error.code == rdkafka::types::RDKafkaErrorCode::QueueFull => Ok(false),
             Err(error) => Err(Failure::kafka("write the checkpoint", &error)),
         }
     }
 
     fn update(&self) -> StatusUpdate {
+        if self.snapshot.is_some() {
+            // Says nothing but that we are there.
+            return StatusUpdate::default();
+        }
         let flush = self.rows.ledger.flush_lsn();
         StatusUpdate {
             write: self.received.max(flush),
@@ -198,8 +219,10 @@ impl Pipeline {
 
     pub(super) async fn send_status(&mut self) -> Result<(), Failure> {
         let update = self.update();
-        assert!(update.flush >= self.flushed, "the slot would be told to go back");
-        self.flushed = update.flush;
+        if self.snapshot.is_none() {
+            assert!(update.flush >= self.flushed, "the slot would be told to go back");
+            self.flushed = update.flush;
+        }
         self.status_due = Instant::now() + self.settings.status_interval;
         self.stream
             .send_status(update)
@@ -222,15 +245,14 @@ impl Pipeline {
     }
 
     /// Ends the stream so that the server knows the last flush position.
-    pub(super) async fn close(self) -> Outcome {
+    pub(super) async fn close(self) {
         let update = self.update();
         self.rows.producer.abandon();
         if let Err(error) = self.stream.shutdown(update, Duration::from_secs(5)).await {
             tracing::warn!(
                 error = %crate::error::chain(&error),
-                "the replication stream did not end well; the checkpoint is stored, nothing repeats"
+                "the replication stream did not end well; what was stored stays stored"
             );
         }
-        Outcome::Drained
     }
 }

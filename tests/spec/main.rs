@@ -11,7 +11,11 @@ mod configuration;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod dead_letters;
+#[cfg(test)]
 mod events;
+#[cfg(test)]
+mod groups;
 #[cfg(test)]
 mod halts;
 #[cfg(test)]
@@ -35,6 +39,8 @@ mod peek;
 #[cfg(test)]
 mod progress;
 #[cfg(test)]
+mod replay;
+#[cfg(test)]
 mod schema_changes;
 #[cfg(test)]
 mod sdk;
@@ -44,6 +50,8 @@ mod secrets;
 mod servers;
 #[cfg(test)]
 mod slot;
+#[cfg(test)]
+mod snapshot;
 #[cfg(test)]
 mod standby;
 #[cfg(test)]
