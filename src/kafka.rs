@@ -8,3 +8,4 @@ pub mod librdkafka;
 pub mod options;
 pub mod producer;
 pub mod topics;
+pub mod transaction;

@@ -61,6 +61,8 @@ pub struct Supervisor<L> {
     nonce: String,
     refused: Refused,
     alone_until: Option<Position>,
+    /// This process made the slot, so nothing was sent from it before.
+    made_slot: bool,
 }
 
 impl<L> std::fmt::Debug for Supervisor<L> {
@@ -83,6 +85,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             nonce: nonce(),
             refused: Refused::new(),
             alone_until: None,
+            made_slot: false,
         }
     }
 

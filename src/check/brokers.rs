@@ -63,7 +63,7 @@ pub(super) struct Topics {
 pub(super) async fn ask(config: &Config) -> Asked {
     let properties =
         producer_properties(&config.kafka, &config.name, config.events.max_event, false);
-    let producer = match Producer::new(&properties) {
+    let mut producer = match Producer::new(&properties) {
         Ok(producer) => producer,
         Err(error) => return Asked { findings: vec![no_client(&error)], cluster: None },
     };

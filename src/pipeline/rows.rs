@@ -316,7 +316,7 @@ impl Rows {
             now_unix_micros: now_unix_micros(),
         };
         let letter = self.encoder.dead_letter(mapping, &row, bad, &context);
-        match send(&self.producer, topic, &letter, self.ledger.tag()) {
+        match send(&mut self.producer, topic, &letter, self.ledger.tag()) {
             Ok(bytes) => {
                 let reason = bad.reason.word();
                 self.ledger.enqueued(bytes + EVENT_OVERHEAD);
@@ -357,7 +357,7 @@ fn is_unknown(unknown: &mut HashMap<String, Instant>, topic: &str) -> bool {
 }
 
 fn send(
-    producer: &Producer,
+    producer: &mut Producer,
     topic: TopicId,
     event: &Event<'_>,
     tag: u64,

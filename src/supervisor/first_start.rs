@@ -25,8 +25,12 @@ const COUNT_LIMIT: Duration = Duration::from_secs(5);
 /// waits before it says so and begins again.
 const SLOT_LIMIT: Duration = Duration::from_secs(60);
 
-/// Looks at publication and tables; on a first start makes what is missing.
-pub(super) async fn prepare(config: &Config, catalog: &Catalog) -> Result<Watched, Failure> {
+/// Looks at publication and tables; on a first start makes what is missing. Answers also whether
+/// it has made the slot.
+pub(super) async fn prepare(
+    config: &Config,
+    catalog: &Catalog,
+) -> Result<(Watched, bool), Failure> {
     let slot = catalog
         .slot(&config.slot)
         .await
@@ -34,7 +38,7 @@ pub(super) async fn prepare(config: &Config, catalog: &Catalog) -> Result<Watche
     let publication = publication(config, catalog).await?;
     if let (Some(_), Some(publication)) = (&slot, &publication) {
         return match examine(config, catalog, publication).await {
-            Ok(watched) => Ok(watched),
+            Ok(watched) => Ok((watched, false)),
             Err(Unsuitable::Failed(failure)) => Err(failure),
             Err(Unsuitable::Unfit(unfit)) => match claim::read(config).await?.checkpoint {
                 Some(checkpoint) => Err(unfit.since(catalog, &checkpoint).await),
@@ -72,7 +76,7 @@ pub(super) async fn prepare(config: &Config, catalog: &Catalog) -> Result<Watche
         Unsuitable::Unfit(unfit) => unfit.at_first(),
     })?;
     make_slot(config).await?;
-    Ok(watched)
+    Ok((watched, true))
 }
 
 fn missing_with_checkpoint(config: &Config, slot_missing: bool, stored: &Checkpoint) -> Failure {
@@ -346,6 +350,22 @@ async fn say_what_is_not_sent(config: &Config, catalog: &Catalog) {
             ),
         }
     }
+}
+
+/// The halt of exactly-once for a slot that was there, without any checkpoint: to go on from the
+/// slot's position may send again what was sent.
+pub(super) fn nothing_stored(config: &Config, facts: &Facts) -> Failure {
+    Failure::halt(
+        HaltCode::CheckpointLost,
+        format!(
+            "no checkpoint is stored for {}, but slot {} is there, at {}: what was sent from it before, if anything, cannot be told",
+            config.name, config.slot, facts.confirmed_flush_lsn
+        ),
+        format!(
+            "if nothing was ever sent from this slot, `walpost checkpoint set --resume-lsn {} --yes` begins where it stands; a slot that walpost makes itself needs no such step",
+            facts.confirmed_flush_lsn
+        ),
+    )
 }
 
 /// There is a slot and no checkpoint: the stream begins where the slot stands, which is never

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use super::watcher::{self, Watching};
 use super::{Supervisor, claim, first_start};
-use crate::config::Config;
+use crate::config::{Config, Delivery};
 use crate::error::Failure;
 use crate::kafka::checkpoint::Checkpoint;
 use crate::kafka::client::{ANSWER_LIMIT, auxiliary, producer_properties};
+use crate::kafka::librdkafka::ClientError;
 use crate::kafka::producer::Producer;
 use crate::kafka::topics::Topics;
 use crate::lsn::Lsn;
@@ -63,7 +64,8 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             Failure::again("kafka_error", format!("failed to make a kafka client: {error}"))
         })?;
         claim::ensure_topic(&config, &topics).await?;
-        let watched = first_start::prepare(&config, &reached.catalog).await?;
+        let (watched, made_slot) = first_start::prepare(&config, &reached.catalog).await?;
+        self.made_slot |= made_slot;
         let stream = loop {
             self.wait_for_slot(&config, &reached).await?;
             let mut connection = ReplicationConnection::connect(&config.database)
@@ -115,13 +117,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
     /// Connects to both servers, side by side.
     async fn reach(&self, config: &Config) -> Result<Reached, Failure> {
         let create_topics = config.topic_partitions.is_none();
-        let properties = producer_properties(
-            &config.kafka,
-            &config.name,
-            config.events.max_event,
-            create_topics,
-        );
-        let producer = Producer::new(&properties).map_err(|error| {
+        let mut producer = producer(config, create_topics).map_err(|error| {
             Failure::again("kafka_error", format!("failed to make the producer: {error}"))
         })?;
         let handle = producer.handle();
@@ -132,7 +128,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
                     self.teller.kafka_contact();
                     Ok(id)
                 }
-                Ok(None) | Err(_) => Err(self.kafka_unreachable(config, &producer)),
+                Ok(None) | Err(_) => Err(self.kafka_unreachable(config, &mut producer)),
             }
         };
         let postgres = async {
@@ -155,7 +151,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
     }
 
     /// Says why no broker answered, from what librdkafka reported meanwhile.
-    fn kafka_unreachable(&self, config: &Config, producer: &Producer) -> Failure {
+    fn kafka_unreachable(&self, config: &Config, producer: &mut Producer) -> Failure {
         use crate::kafka::librdkafka::Happening;
         use crate::kafka::producer::{Meaning, meaning};
         let mut last = None;
@@ -249,7 +245,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         watched: &Watched,
         (system_identifier, timeline, history): (String, u32, Vec<proof::TimelineSwitch>),
     ) -> Result<(Checkpoint, crate::kafka::producer::TopicId), Failure> {
-        let stored = claim::read(config).await?;
+        let stored = claim::take_over(config, &mut reached.producer).await?;
         let slot = slot(config, &reached.catalog).await?;
         let last_transaction = match &stored.checkpoint {
             Some(checkpoint) if checkpoint.xid != 0 => {
@@ -273,9 +269,27 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
                 say_added(config, watched, checkpoint);
                 checkpoint.clone()
             }
+            None if config.delivery == Delivery::ExactlyOnce && !self.made_slot => {
+                return Err(first_start::nothing_stored(config, &facts));
+            }
             None => first_start::adopt(config, &reached.catalog, &facts, watched).await,
         };
         claim::claim(config, &mut reached.producer, base, (&stored, &facts, &self.nonce)).await
+    }
+}
+
+/// A producer for this way of delivery.
+fn producer(config: &Config, create_topics: bool) -> Result<Producer, ClientError> {
+    match config.delivery {
+        Delivery::AtLeastOnce => Producer::new(&producer_properties(
+            &config.kafka,
+            &config.name,
+            config.events.max_event,
+            create_topics,
+        )),
+        Delivery::ExactlyOnce => {
+            Producer::transactional(claim::transactional_properties(config, create_topics))
+        }
     }
 }
 
@@ -470,6 +484,7 @@ fn settings(
     Settings {
         rows,
         max_in_flight: config.max_in_flight,
+        transaction_interval: config.transaction_interval,
         // The server gives up after its time-out; three chances before that.
         status_interval: (config.database.wal_sender_timeout / 3).min(Duration::from_secs(10)),
         shutdown_timeout: config.shutdown_timeout,

@@ -11,6 +11,8 @@ mod configuration;
 #[cfg(test)]
 mod events;
 #[cfg(test)]
+mod exactly_once;
+#[cfg(test)]
 mod halts;
 #[cfg(test)]
 mod kill;

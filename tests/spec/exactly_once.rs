@@ -1,0 +1,78 @@
+//! Goal: in exactly-once, a consumer of committed records sees every committed row once, in order,
+//! whatever is killed, frozen or restarted.
+//!
+//! Method: real servers under load and faults; see [`super::oracle`] for how the truth is known. The
+//! topics are read as a consumer with `isolation.level=read_committed` reads them, and a row that comes
+//! twice ends the test, wherever it comes.
+//!
+//! `WALPOST_TEST_KILLS=100` kills a hundred times, `WALPOST_TEST_SEED=N` repeats the choices of a run.
+
+use std::time::Duration;
+
+use crate::kill::wait_for_the_moment;
+use crate::oracle::{Deliveries, Random, Repeats, Workload, knob, prepare_once, seed};
+use crate::outages::flow;
+use crate::servers::walpost::Walpost;
+use crate::servers::{Database, Kafka, Metrics, PATIENCE, Postgres, figure, until};
+
+/// Everything has come once, and walpost stops in order.
+#[track_caller]
+fn conclude(
+    what: &str,
+    database: &Database,
+    (workload, mut deliveries): (Workload, Deliveries),
+    mut walpost: Walpost,
+) {
+    let written = workload.stop();
+    deliveries.finish(database, PATIENCE * 2);
+    walpost.terminate();
+    assert_eq!(walpost.wait(), 0, "{}", walpost.log());
+    deliveries.read();
+    assert_eq!(deliveries.all().len(), deliveries.different());
+    figure(&format!(
+        "exactly-once, {what}: {} rows in {} transactions, {} rolled back; each came once",
+        deliveries.different(),
+        written.transactions,
+        written.undone,
+    ));
+}
+
+#[test]
+fn a_killed_walpost_sends_every_row_once() {
+    let kills = usize::try_from(knob("WALPOST_TEST_KILLS", 12)).unwrap();
+    let seed = seed();
+    let mut random = Random::new(seed, 100);
+    let kafka = Kafka::start();
+    let database = Postgres::newest().database("once_kill");
+    let settings = prepare_once(&database, &kafka);
+    let mut deliveries = Deliveries::new(&database, &kafka, Repeats::Never);
+    settings.start().wait_until_ready();
+    let workload = Workload::start(&database, seed);
+    let mut busy = 0;
+    for number in 0..kills {
+        let mut walpost = settings.start();
+        busy += usize::from(wait_for_the_moment(&mut walpost, &mut random, number) > 0);
+        walpost.kill();
+        deliveries.read();
+    }
+    assert!(busy * 10 >= kills * 6, "too few kills with events in flight: {busy}");
+    let what = format!("{kills} kills, {busy} with events in flight, WALPOST_TEST_SEED={seed}");
+    conclude(&what, &database, (workload, deliveries), settings.start());
+}
+
+#[test]
+fn a_stopped_walpost_sends_every_row_once() {
+    let kafka = Kafka::start();
+    let database = Postgres::newest().database("once_stop");
+    let settings = prepare_once(&database, &kafka);
+    let mut deliveries = Deliveries::new(&database, &kafka, Repeats::Never);
+    settings.start().wait_until_ready();
+    let workload = Workload::start(&database, seed());
+    for _ in 0..6 {
+        let mut walpost = settings.start();
+        flow(&mut deliveries, &mut walpost, 2_000);
+        walpost.terminate();
+        assert_eq!(walpost.wait(), 0, "{}", walpost.log());
+    }
+    conclude("6 stops", &database, (workload, deliveries), settings.start());
+}
