@@ -8,10 +8,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use rdkafka::ClientContext;
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
+use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::checkpoint::{Checkpoint, Unreadable};
@@ -19,6 +21,21 @@ use super::checkpoint::{Checkpoint, Unreadable};
 /// How many records before the end are looked at first. A generation writes at most ten a second
 /// and one at a time, so the newest record of the newest generation is among them.
 const WINDOW: i64 = 1_000;
+
+/// Says what goes wrong, of which the end of the topic is nothing.
+struct Quiet;
+
+impl ClientContext for Quiet {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
+            tracing::warn!(target: "librdkafka", %error, "{reason}");
+        }
+    }
+}
+
+impl ConsumerContext for Quiet {}
+
+type Reader = BaseConsumer<Quiet>;
 
 /// What the topic says of one stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -152,11 +169,7 @@ pub fn survey_to_the_end(
     }
 }
 
-fn consumer(
-    mut config: ClientConfig,
-    name: &str,
-    isolation: &str,
-) -> Result<BaseConsumer, KafkaError> {
+fn consumer(mut config: ClientConfig, name: &str, isolation: &str) -> Result<Reader, KafkaError> {
     config
         // librdkafka wants a group for `assign`; no offset is ever committed to it.
         .set("group.id", format!("walpost.{name}"))
@@ -167,11 +180,11 @@ fn consumer(
         .set("isolation.level", isolation)
         .set("allow.auto.create.topics", "false")
         .set("fetch.wait.max.ms", "10")
-        .create()
+        .create_with_context(Quiet)
 }
 
 fn newest(
-    consumer: &BaseConsumer,
+    consumer: &Reader,
     topic: &str,
     (name, shard): (&str, u32),
     limit: Duration,
@@ -186,7 +199,7 @@ fn newest(
 }
 
 fn scan(
-    consumer: &BaseConsumer,
+    consumer: &Reader,
     topic: &str,
     (from, to): (i64, i64),
     (name, shard): (&str, u32),
