@@ -1,5 +1,6 @@
 //! Kafka: the ordered producer, the checkpoint topic, dead letters, topics.
 
+mod certificates;
 pub mod checkpoint;
 pub mod checkpoint_topic;
 pub mod client;
@@ -7,5 +8,6 @@ pub mod inspect;
 pub mod librdkafka;
 pub mod options;
 pub mod producer;
+mod refusal;
 pub mod topics;
 pub mod transaction;

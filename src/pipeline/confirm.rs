@@ -9,7 +9,7 @@ use super::{Outcome, Pipeline, Settings};
 use crate::error::Failure;
 use crate::kafka::checkpoint::Checkpoint;
 use crate::kafka::librdkafka::{ClientError, Happening};
-use crate::kafka::producer::{CHECKPOINT_TAG, Meaning, meaning};
+use crate::kafka::producer::{CHECKPOINT_TAG, Meaning, is_authentication, meaning};
 use crate::ledger::Due;
 use crate::lsn::Position;
 use crate::postgres::replication::StatusUpdate;
@@ -34,6 +34,7 @@ impl Pipeline {
     /// Takes Kafka's reports.
     pub(super) fn deliveries(&mut self) -> Result<Option<Outcome>, Failure> {
         let mut failed: Option<(String, ClientError)> = None;
+        let mut unknown_to_kafka = None;
         let mut fatal = None;
         let mut violation = None;
         let mut stored = false;
@@ -74,6 +75,9 @@ impl Pipeline {
             Happening::Fatal(error) => fatal = Some(error),
             Happening::Notice(error) => {
                 teller.kafka_trouble(&error.to_string());
+                if is_authentication(&error) {
+                    unknown_to_kafka.get_or_insert(error);
+                }
             }
         });
         if let Some(violation) = violation {
@@ -94,10 +98,12 @@ impl Pipeline {
             self.fatal.get_or_insert((error, Instant::now()));
         }
         self.look_for_new_client();
-        match (failed, uncommitted) {
-            (Some((topic, error)), _) => self.delivery_failed(&topic, &error).map(Some),
-            (None, Some(error)) => Err(Failure::kafka("commit a transaction", &error)),
-            (None, None) => self.fatal_without_cause(),
+        match (failed, uncommitted, unknown_to_kafka) {
+            (Some((topic, error)), ..) => self.delivery_failed(&topic, &error).map(Some),
+            (None, Some(error), _) => Err(Failure::kafka("commit a transaction", &error)),
+            // librdkafka would try the same password for ever. The next generation has it read again.
+            (None, None, Some(error)) => Err(Failure::kafka_authentication(&error)),
+            (None, None, None) => self.fatal_without_cause(),
         }
     }
 

@@ -138,3 +138,36 @@ fn a_dead_letter_stands_in_the_transaction_of_its_row() {
     assert_eq!(walpost.wait(), 0, "{}", walpost.log());
     assert_eq!(committed(), (2, 1));
 }
+
+#[test]
+fn a_record_that_kafka_refuses_is_the_only_one_that_does_not_come() {
+    let kafka = Kafka::shared();
+    let database = Postgres::newest().database("once_refused");
+    let name = database.name();
+    let (events, letters) = (format!("{name}.cold"), format!("{name}.dlq"));
+    database.create_outbox();
+    kafka.create_topic(&events, 1, &["max.message.bytes=20000"]);
+    let settings = Settings::new(&database, kafka)
+        .env("WALPOST_DELIVERY", "exactly-once")
+        .env("KAFKA_PROP_COMPRESSION_TYPE", "none");
+    let mut walpost = settings.start();
+    walpost.wait_until_ready();
+    database.insert_rows("cold", 1, 20, 2);
+    let large = r#"'{"pad": "' || repeat('x', 50000) || '"}'"#;
+    database.execute(&format!(
+        "insert into outbox (aggregatetype, aggregateid, type, payload)
+         values ('cold', 'k', 'Large', ({large})::jsonb)"
+    ));
+    database.insert_rows("cold", 21, 20, 2);
+    until("all others and one letter", || {
+        let come =
+            (kafka.committed_records(&events).len(), kafka.committed_records(&letters).len());
+        assert!(come.0 <= 40 && come.1 <= 1, "{come:?}");
+        (come == (40, 1)).then_some(())
+    });
+    let letter = kafka.committed_records(&letters).remove(0);
+    assert_eq!(letter.header("walpost-error-reason"), Some("refused_by_broker"), "{letter:?}");
+    walpost.terminate();
+    assert_eq!(walpost.wait(), 0, "{}", walpost.log());
+    assert_eq!(kafka.committed_records(&events).len(), 40);
+}
