@@ -89,12 +89,18 @@ fn a_commit_that_never_arrives_is_undone_as_a_whole() {
     settings.start().wait_until_ready();
     let workload = Workload::start(&database, seed());
     // Were events and checkpoint in two transactions, one of these would cut between them.
+    let mut late: Option<Vec<u8>> = None;
     for passing in 1..=4 {
         let mut walpost = settings.start();
         walpost.wait_until_ready();
+        if let Some(request) = late.take() {
+            let answer = error(&proxy.deliver(&request));
+            assert!(FENCED.contains(&answer), "a dead walpost may still commit: {answer}");
+        }
         proxy.hold(END_TXN, passing, Held::Swallowed);
         proxy.wait_until_held();
         walpost.kill();
+        late = Some(proxy.take());
         deliveries.read();
     }
     conclude("4 commits that never arrive", &database, (workload, deliveries), settings.start());
