@@ -105,3 +105,21 @@ fn a_commit_that_never_arrives_is_undone_as_a_whole() {
     }
     conclude("4 commits that never arrive", &database, (workload, deliveries), settings.start());
 }
+
+#[test]
+fn after_a_change_to_at_least_once_a_commit_that_was_left_behind_is_refused() {
+    let Scene { database, proxy, settings, mut deliveries, _kafka } = scene("once_left");
+    let mut walpost = settings.start();
+    walpost.wait_until_ready();
+    let workload = Workload::start(&database, seed());
+    flow(&mut deliveries, &mut walpost, 1_000);
+    proxy.hold(END_TXN, 0, Held::Swallowed);
+    proxy.wait_until_held();
+    walpost.kill();
+    let mut plain = settings.env("WALPOST_DELIVERY", "at-least-once").start();
+    plain.wait_until_ready();
+    let answer = error(&proxy.deliver(&proxy.take()));
+    assert!(FENCED.contains(&answer), "a dead walpost may still commit: {answer}");
+    flow(&mut deliveries, &mut plain, 1_000);
+    conclude("a change to at-least-once", &database, (workload, deliveries), plain);
+}
