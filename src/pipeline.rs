@@ -37,7 +37,9 @@ use crate::kafka::librdkafka::ClientError;
 use crate::kafka::producer::{Producer, Resolution, TopicId};
 use crate::ledger::{Due, Ledger};
 use crate::lsn::{Lsn, Position};
+use crate::postgres::error::Error as PostgresError;
 use crate::postgres::replication::ReplicationStream;
+use crate::postgres::snapshot::SnapshotBatch;
 use crate::proof;
 use crate::status::counts::TopicCount;
 use crate::status::facts::{InFlight, Positions};
@@ -47,17 +49,20 @@ mod confirm;
 mod pace;
 mod question;
 mod rows;
+mod snapshot;
 mod take;
 mod tell;
 
 pub(crate) use question::TopicMaker;
-pub(crate) use rows::{Refused, RowSettings};
+pub(crate) use rows::{Refused, RowSettings, SnapshotRowDigest};
+pub(crate) use snapshot::{SnapshotWindow, SnapshotWork};
 pub(crate) use tell::{KnownTopics, Teller, Trouble};
 
 use confirm::CHECKPOINT_INTERVAL;
 use pace::Pace;
 use question::{Question, answer};
 use rows::Rows;
+use snapshot::{Snapshot, next_batch};
 use tell::{Progress, known};
 
 /// The loop turns at least this often, to refresh what the process says of itself.
@@ -97,6 +102,8 @@ pub(crate) struct Generation {
     pub(crate) refused: Refused,
     /// Up to here, rows are sent one at a time, because Kafka refused one of them.
     pub(crate) alone_until: Option<Position>,
+    /// On a first start: rows that are published before the stream.
+    pub(crate) snapshot: Option<SnapshotWork>,
 }
 
 /// What the loop is told.
@@ -132,6 +139,8 @@ pub(crate) enum Outcome {
         /// Events that are not settled.
         unsettled: u64,
     },
+    /// A drain came while the rows of a first start were published; they will be sent again.
+    SnapshotInterrupted,
     /// Something went wrong.
     Failed(Failure),
     /// Kafka refused a record among these: send them one at a time.
@@ -148,6 +157,20 @@ pub(crate) enum Outcome {
         /// Up to here rows are still sent one at a time.
         until: Option<Position>,
     },
+    /// Kafka refused a record of the snapshot among these: send them one at a time.
+    RefusedSnapshotBatch {
+        /// The rows that were in flight.
+        window: SnapshotWindow,
+    },
+    /// Kafka refused this row of the snapshot, which was sent alone.
+    RefusedSnapshotRow {
+        /// The row.
+        row: SnapshotRowDigest,
+        /// What Kafka said.
+        said: String,
+        /// These rows are still sent one at a time.
+        window: Option<SnapshotWindow>,
+    },
 }
 
 /// The next thing to do.
@@ -160,7 +183,8 @@ enum Action {
     Facts,
     Resolved(String, Resolution),
     Bytes(usize),
-    StreamEnded(crate::postgres::error::Error),
+    SnapshotBatch(Result<Option<SnapshotBatch>, PostgresError>),
+    StreamEnded(PostgresError),
     Broken(String),
 }
 
@@ -172,6 +196,8 @@ pub(crate) struct Pipeline {
     checkpoint: Checkpoint,
     checkpoint_topic: TopicId,
     alone_until: Option<Position>,
+    /// Rows that come before those of the stream.
+    snapshot: Option<Snapshot>,
     settings: Settings,
     heartbeat: Arc<Heartbeat>,
     facts: watch::Receiver<CatalogFacts>,
@@ -211,12 +237,19 @@ impl Pipeline {
         facts: watch::Receiver<CatalogFacts>,
     ) -> Result<Self, Failure> {
         let mark = generation.checkpoint.mark();
-        let rows = Rows::new(
+        let (snapshot, ledger) = match generation.snapshot.map(Snapshot::begin).transpose()? {
+            Some((snapshot, ledger)) => (Some(snapshot), ledger),
+            None => (None, Ledger::new(mark)),
+        };
+        let mut rows = Rows::new(
             settings.rows.clone(),
-            (Ledger::new(mark), generation.producer),
+            (ledger, generation.producer),
             generation.refused,
             teller,
         )?;
+        if let Some(snapshot) = &snapshot {
+            rows.begin_snapshot(snapshot.time());
+        }
         let now = Instant::now();
         Ok(Self {
             stream: generation.stream,
@@ -224,6 +257,7 @@ impl Pipeline {
             checkpoint: generation.checkpoint,
             checkpoint_topic: generation.checkpoint_topic,
             alone_until: generation.alone_until,
+            snapshot,
             settings,
             heartbeat,
             facts,
@@ -266,11 +300,16 @@ impl Pipeline {
             question.answer.abort();
         }
         match outcome {
-            Outcome::Drained => self.close().await,
+            Outcome::Drained | Outcome::SnapshotInterrupted => {
+                self.close().await;
+                outcome
+            }
             Outcome::DrainDeadline { .. }
             | Outcome::Failed(_)
             | Outcome::RefusedBatch { .. }
-            | Outcome::RefusedRow { .. } => {
+            | Outcome::RefusedRow { .. }
+            | Outcome::RefusedSnapshotBatch { .. }
+            | Outcome::RefusedSnapshotRow { .. } => {
                 self.rows.producer.abandon();
                 outcome
             }
@@ -286,14 +325,15 @@ impl Pipeline {
             return Action::Bytes(0);
         }
         let may_read = self.may_take();
-        let pause = if may_read { self.pace.pause(self.last_read) } else { None };
+        let may_read_stream = may_read && self.snapshot.is_none();
+        let pause = if may_read_stream { self.pace.pause(self.last_read) } else { None };
         if let Some(pause) = pause {
             // Blocks this thread, on which nothing else runs but this loop: Tokio's timer has a
             // grain of a millisecond, which is too coarse for a socket buffer.
             std::thread::sleep(pause);
         }
         let tick = self.wake_at();
-        let Self { stream, rows, question, facts, draining, status_due, .. } = self;
+        let Self { stream, rows, snapshot, question, facts, draining, status_due, .. } = self;
         tokio::select! {
             biased;
             _ = drain.wait_for(|drain| *drain), if draining.is_none() => Action::Drain,
@@ -307,7 +347,8 @@ impl Pipeline {
                 Err(_) => Action::Broken("the catalog is no longer watched".to_owned()),
             },
             resolution = answer(question) => resolution,
-            read = stream.fill(), if may_read => match read {
+            batch = next_batch(snapshot), if may_read => batch,
+            read = stream.fill(), if may_read_stream => match read {
                 Ok(bytes) => Action::Bytes(bytes),
                 Err(error) => Action::StreamEnded(error),
             },
@@ -330,7 +371,7 @@ impl Pipeline {
     /// A server that does not say a word for this long, although we read and ask, is gone without
     /// its connection having ended.
     fn notice_silence(&mut self) -> Result<(), Failure> {
-        if !self.may_take() {
+        if !self.may_take() || self.snapshot.is_some() {
             self.silent_since = Instant::now();
         }
         if self.silent_since.elapsed() < SILENCE_LIMIT {
@@ -364,11 +405,19 @@ impl Pipeline {
             && self.question.is_none()
             && self.held.is_none()
             && self.rows.producer.takes_records()
-            && if self.alone_until.is_some() {
+            && if self.sends_alone() {
                 self.rows.ledger.in_flight_rows() == 0
             } else {
                 self.rows.ledger.in_flight_bytes() < self.settings.max_in_flight
             }
+    }
+
+    /// Whether the next row is sent alone.
+    fn sends_alone(&self) -> bool {
+        match &self.snapshot {
+            Some(snapshot) => snapshot.sends_alone(self.rows.ledger.taken().next_ordinal),
+            None => self.alone_until.is_some(),
+        }
     }
 
     /// Does it. `Some` ends the generation.
@@ -378,6 +427,9 @@ impl Pipeline {
             Action::Drain => {
                 self.draining = Some(Instant::now() + self.settings.shutdown_timeout);
                 self.rows.teller.status.set_state(State::Draining);
+                if let Some(interrupted) = self.interrupt_snapshot() {
+                    return Ok(Some(interrupted));
+                }
                 tracing::info!(
                     in_flight = self.rows.ledger.in_flight_rows(),
                     "draining: no more rows are read; waiting for kafka's confirmations"
@@ -406,17 +458,20 @@ impl Pipeline {
                 self.silent_since = Instant::now();
                 self.take_rows()?;
             }
+            Action::SnapshotBatch(batch) => self.snapshot_batch(batch)?,
             Action::StreamEnded(error) => {
                 return Err(self.stream_failed(&error));
             }
             Action::Broken(message) => return Err(Failure::again("internal", message)),
         }
         self.offer_held_again();
+        self.finish_snapshot()?;
         self.checkpoint()?;
-        if self.rows.ledger.flush_lsn() > self.flushed {
+        if self.snapshot.is_none() && self.rows.ledger.flush_lsn() > self.flushed {
             self.send_status().await?;
         }
         self.say();
+        self.tell_snapshot();
         Ok(self.drained())
     }
 
@@ -458,7 +513,7 @@ impl Pipeline {
     /// The stream ended with an error. Up to Postgres 17 one kind does not go away: decoding looks
     /// into the catalog as it was when each change was written, and finds no publication in the
     /// time in which there was none.
-    fn stream_failed(&self, error: &crate::postgres::error::Error) -> Failure {
+    fn stream_failed(&self, error: &PostgresError) -> Failure {
         let failure = Failure::postgres("read the replication stream", error);
         if error.sqlstate() != Some("42704") {
             return failure;

@@ -18,7 +18,7 @@ mod rfc3339;
 pub mod snapshot;
 pub(crate) mod span;
 pub mod state;
-mod verdict;
+pub(crate) mod verdict;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};

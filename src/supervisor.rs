@@ -20,19 +20,24 @@ use crate::config::Config;
 use crate::error::Failure;
 use crate::lsn::Position;
 use crate::metrics::Metrics;
-use crate::pipeline::{KnownTopics, Outcome, Pipeline, Refused, Teller, Trouble};
+use crate::pipeline::{
+    KnownTopics, Outcome, Pipeline, Refused, SnapshotWindow, SnapshotWork, Teller, Trouble,
+};
 use crate::status::{Heartbeat, Status};
 
 mod backoff;
 mod claim;
 pub(crate) mod decision;
 mod first_start;
+mod partitions;
 mod prepare;
+mod prove;
+mod snapshot;
 mod watcher;
 
 use backoff::Backoff;
 pub(crate) use first_start::fingerprint;
-pub(crate) use prepare::last_transaction;
+pub(crate) use prove::last_transaction;
 
 /// Refused rows that are remembered at most. Each is a row that Kafka refused when it was sent
 /// alone; more than this is no longer a matter of single rows.
@@ -48,6 +53,8 @@ pub enum Ended {
     Drained,
     /// The drain took too long; so many events will be sent again.
     Unsettled(u64),
+    /// The rows of a first start were being published: the next start begins that again.
+    SnapshotInterrupted,
 }
 
 /// The owner of one stream's life.
@@ -63,6 +70,8 @@ pub struct Supervisor<L> {
     alone_until: Option<Position>,
     /// This process made the slot, so nothing was sent from it before.
     made_slot: bool,
+    /// Rows of a snapshot that are sent one at a time.
+    alone_in_snapshot: Option<SnapshotWindow>,
 }
 
 impl<L> std::fmt::Debug for Supervisor<L> {
@@ -83,9 +92,10 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             heartbeat,
             known_topics: KnownTopics::default(),
             nonce: nonce(),
-            refused: Refused::new(),
+            refused: Refused::default(),
             alone_until: None,
             made_slot: false,
+            alone_in_snapshot: None,
         }
     }
 
@@ -93,6 +103,9 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
     /// what is in flight unconfirmed, as a crash does.
     pub async fn run(mut self, drain: watch::Receiver<bool>) -> Ended {
         let mut backoff = Backoff::default();
+        let counting =
+            partitions::count(self.config.clone(), self.known_topics.clone(), self.teller.clone());
+        let _counting = partitions::Counting(counting);
         loop {
             let began = Instant::now();
             let failure = match Box::pin(self.attempt(drain.clone())).await {
@@ -128,13 +141,14 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         let context = (self.teller.clone(), Arc::clone(&self.heartbeat));
         let watching = prepared.watching;
         let generation = prepared.generation.checkpoint.generation;
+        let snapshot = prepared.generation.snapshot.as_ref().map(SnapshotWork::at_the_beginning);
         let pipeline =
             Pipeline::new(prepared.generation, prepared.settings, context, watching.facts.clone());
         let pipeline = match pipeline {
             Ok(pipeline) => pipeline,
             Err(failure) => return Attempt::Failed(failure),
         };
-        self.teller.leading(generation);
+        self.teller.leading(generation, snapshot);
         drain.mark_unchanged();
         let outcome = pipeline.run(drain).await;
         drop(watching);
@@ -145,6 +159,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
     fn concluded(&mut self, outcome: Outcome) -> Attempt {
         match outcome {
             Outcome::Drained => Attempt::Ended(Ended::Drained),
+            Outcome::SnapshotInterrupted => Attempt::Ended(Ended::SnapshotInterrupted),
             Outcome::DrainDeadline { unsettled } => Attempt::Ended(Ended::Unsettled(unsettled)),
             Outcome::Failed(failure) => Attempt::Failed(failure),
             Outcome::RefusedBatch { until } => {
@@ -154,11 +169,32 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             }
             Outcome::RefusedRow { position, said, until } => {
                 tracing::warn!(%position, said, "kafka refused this row when it was sent alone");
-                if self.refused.len() >= REFUSED_MAX {
-                    self.refused.pop_first();
+                if self.refused.at.len() >= REFUSED_MAX {
+                    self.refused.at.pop_first();
                 }
-                self.refused.insert(position, said);
+                self.refused.at.insert(position, said);
                 self.alone_until = until;
+                Attempt::Again
+            }
+            Outcome::RefusedSnapshotBatch { window } => {
+                tracing::warn!(
+                    from = window.0,
+                    until = window.1,
+                    "kafka refused a record of a batch; the snapshot begins again, and these of its rows are sent one at a time to find it"
+                );
+                self.alone_in_snapshot = Some(window);
+                Attempt::Again
+            }
+            Outcome::RefusedSnapshotRow { row, said, window } => {
+                tracing::warn!(
+                    said,
+                    "kafka refused a row of the snapshot when it was sent alone; the snapshot begins again, and knows it as a bad row"
+                );
+                if self.refused.in_snapshot.len() >= REFUSED_MAX {
+                    self.refused.in_snapshot.pop_first();
+                }
+                self.refused.in_snapshot.insert(row, said);
+                self.alone_in_snapshot = window;
                 Attempt::Again
             }
         }

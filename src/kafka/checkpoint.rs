@@ -93,6 +93,20 @@ impl Checkpoint {
         }
     }
 
+    /// A snapshot was to begin, and the slot that was to be made for it may not be there yet: the
+    /// record has no place.
+    #[must_use]
+    pub fn is_announced(&self) -> bool {
+        self.phase == Phase::Snapshot && self.resume_lsn == Lsn::INVALID
+    }
+
+    /// The record as it is compared with what the servers say: an announced snapshot has the place
+    /// of the slot that was made after it, wherever that stands.
+    #[must_use]
+    pub fn placed(&self, slot_at: Lsn) -> Self {
+        if self.is_announced() { self.at(Mark::start(slot_at)) } else { self.clone() }
+    }
+
     /// The same record at another place.
     #[must_use]
     pub fn at(&self, mark: Mark) -> Self {

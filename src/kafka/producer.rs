@@ -128,8 +128,10 @@ impl Producer {
     }
 
     /// Makes a transactional producer the one that may write; any other is left as it is. To be
-    /// called by the holder of the slot only, because it ends the work of whoever was that before,
-    /// and before the checkpoint is read, because what that one left undecided is decided by this.
+    /// called by the holder of the slot only (or of the lock under which the first one is made),
+    /// because it ends the work of whoever was that before, and before the checkpoint is read,
+    /// because what that one left undecided is decided by this. Called again, it does nothing: if
+    /// another has taken over since, the next record is refused.
     ///
     /// # Errors
     /// The brokers refuse, or did not answer in time.
@@ -153,14 +155,18 @@ impl Producer {
     }
 
     /// The record that was enqueued last ends the transaction. It is committed when all of its
-    /// records are reported; [`happenings`](Self::happenings) tells of them after that.
+    /// records are reported; [`happenings`](Self::happenings) tells of them after that. Does
+    /// nothing in at-least-once.
+    ///
+    /// # Errors
+    /// librdkafka refuses the configuration of a new client.
     ///
     /// # Panics
     /// No transaction is open.
-    pub fn close_transaction(&mut self) {
-        if let Some(once) = &mut self.once {
-            once.transactions.close();
-        }
+    pub fn close_transaction(&mut self) -> Result<(), ClientError> {
+        let Some(once) = &mut self.once else { return Ok(()) };
+        once.transactions.close();
+        once.transactions.go_on(&self.client, &once.properties.0)
     }
 
     /// What made the open transaction fail, when its records were thrown away without a reason.
@@ -338,7 +344,7 @@ impl Producer {
         value: Option<&[u8]>,
     ) -> Result<(), ClientError> {
         self.enqueue(topic, Some(key), value, std::iter::empty(), CHECKPOINT_TAG)?;
-        self.close_transaction();
+        self.close_transaction()?;
         let mut delivered = false;
         loop {
             let mut result = None;

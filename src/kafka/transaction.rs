@@ -168,6 +168,9 @@ impl Transactions {
     /// Takes over the `transactional.id`. Under the lock of the slot only: it ends the work of
     /// whoever has it.
     pub(super) async fn init(&mut self, client: &Client) -> Result<(), ClientError> {
+        if !matches!(self.phase, Phase::New) {
+            return Ok(());
+        }
         self.ask(|answer| Job::Init(client.handle(), answer))
             .await
             .unwrap_or_else(|_| Err(failure("the thread for transactions is gone")))

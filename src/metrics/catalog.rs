@@ -132,6 +132,7 @@ pub const TABLE: &[Definition] = &[
     define("walpost_event_bytes_total", Counter, &["topic"], Now, "Keys and values of the events that Kafka confirmed."),
     define("walpost_transactions_total", Counter, &[], Now, "Database transactions whose every event Kafka confirmed."),
     define("walpost_duplicates_suppressed_total", Counter, &[], Now, "Rows that were read again after a restart and left out, as the checkpoint covers them."),
+    define("walpost_snapshot_rows_total", Counter, &[], Now, "Rows that were in the table before the slot and that Kafka confirmed."),
     define("walpost_bad_rows_total", Counter, &["reason"], Now, "Rows that cannot become events."),
     define("walpost_dead_letters_total", Counter, &["reason"], Now, "Bad rows that were written to the dead-letter topic."),
 
@@ -146,6 +147,7 @@ pub const TABLE: &[Definition] = &[
     define("walpost_broker_rtt_seconds", Gauge, &["broker"], Later, "Mean round trip to the broker over the last interval of statistics."),
     define("walpost_producer_generation", Gauge, &[], Now, "Generation of the producer, counted in the checkpoint."),
     define("walpost_partition_events_total", Counter, &["topic", "partition"], Later, "Events that Kafka confirmed, by partition."),
+    define("walpost_partition_changes_total", Counter, &[], Now, "How often a topic was found with another number of partitions, which moves keys between them."),
     define("walpost_partition_skew_ratio", Gauge, &["topic"], Later, "Events of the busiest partition over the mean of all."),
     define("walpost_hot_key_share", Gauge, &["topic"], Later, "Share of a topic's events that have its most frequent key."),
 

@@ -10,7 +10,7 @@ use crate::error::Failure;
 use crate::kafka::checkpoint::Checkpoint;
 use crate::kafka::librdkafka::{ClientError, Happening};
 use crate::kafka::producer::{CHECKPOINT_TAG, Meaning, is_authentication, meaning};
-use crate::ledger::Due;
+use crate::ledger::{Due, Mark};
 use crate::lsn::Position;
 use crate::postgres::replication::StatusUpdate;
 
@@ -39,17 +39,15 @@ impl Pipeline {
         let mut violation = None;
         let mut stored = false;
         let now = now_unix_micros() + self.settings.clock_skew;
-        let mut thrown_away = false;
-        let mut uncommitted = None;
+        let (mut thrown_away, mut uncommitted) = (false, None);
         let Rows { ledger, producer, teller, .. } = &mut self.rows;
         let counts = &self.counts;
+        let in_snapshot = self.snapshot.is_some();
         let mut confirmed = false;
         producer.happenings(|happening| match happening {
             Happening::Delivered { tag: CHECKPOINT_TAG, .. } => {
                 stored = true;
-                if let Err(error) = ledger.checkpoint_delivered() {
-                    violation = Some(error);
-                }
+                violation = ledger.checkpoint_delivered().err().or(violation.take());
             }
             Happening::Delivered { tag, count, bytes, topic } => {
                 confirmed = true;
@@ -57,11 +55,13 @@ impl Pipeline {
                     counts.delivered(u64::from(count), bytes);
                 }
                 let result = ledger.delivered(tag, count, |settled| {
-                    teller.latency(now.saturating_sub(settled.oldest), settled.rows);
+                    if in_snapshot {
+                        teller.snapshot_rows(settled.rows);
+                    } else {
+                        teller.latency(now.saturating_sub(settled.oldest), settled.rows);
+                    }
                 });
-                if let Err(error) = result {
-                    violation = Some(error);
-                }
+                violation = result.err().or(violation.take());
             }
             Happening::Failed { topic, error, .. } => {
                 teller.produce_error(error.code);
@@ -145,6 +145,11 @@ impl Pipeline {
         let of_a_row = topic != self.settings.checkpoint_topic;
         if meaning(error.code) == Meaning::Refused && of_a_row && in_flight > 0 {
             tracing::warn!(topic, %error, in_flight, "kafka refused a record");
+            if let Some(snapshot) = &self.snapshot
+                && let Some(outcome) = self.refused_in_snapshot(snapshot, error)
+            {
+                return Ok(outcome);
+            }
             return Ok(if self.alone_until.is_some() {
                 Outcome::RefusedRow {
                     position: last,
@@ -169,6 +174,11 @@ impl Pipeline {
         if self.fatal.is_some() {
             return Ok(());
         }
+        if self.snapshot.is_some() {
+            // A snapshot stores no progress, but what is confirmed of it is to be seen.
+            let ends = self.rows.producer.open_since().is_some() && self.ends_transaction();
+            return if ends { self.close_transaction() } else { Ok(()) };
+        }
         let once = self.rows.producer.is_transactional();
         let ledger = &self.rows.ledger;
         let due = if once { ledger.due_with_rows() } else { ledger.due() };
@@ -191,6 +201,19 @@ impl Pipeline {
             }
             Due::Rows(_) | Due::Idle(..) => return Ok(()),
         };
+        if self.write_checkpoint(mark)? {
+            if once {
+                self.rows.ledger.checkpoint_enqueued_with_rows(mark);
+            } else {
+                self.rows.ledger.checkpoint_enqueued(mark);
+            }
+            self.asked = false;
+        }
+        Ok(())
+    }
+
+    /// Enqueues a record of this place; answers whether there was room for it.
+    pub(super) fn write_checkpoint(&mut self, mark: Mark) -> Result<bool, Failure> {
         let mut record = self.checkpoint.at(mark);
         {
             let facts = self.facts.borrow();
@@ -208,19 +231,19 @@ impl Pipeline {
         );
         match enqueued {
             Ok(()) => {
-                if once {
-                    self.rows.ledger.checkpoint_enqueued_with_rows(mark);
-                    self.rows.producer.close_transaction();
-                } else {
-                    self.rows.ledger.checkpoint_enqueued(mark);
-                }
+                self.close_transaction()?;
                 self.checkpointed_at = Instant::now();
-                self.asked = false;
-                Ok(())
+                Ok(true)
             }
-            Err(error) if error.code == rdkafka::types::RDKafkaErrorCode::QueueFull => Ok(()),
+            Err(error) if error.code == rdkafka::types::RDKafkaErrorCode::QueueFull => Ok(false),
             Err(error) => Err(Failure::kafka("write the checkpoint", &error)),
         }
+    }
+
+    /// In exactly-once: nothing more comes into the open transaction.
+    fn close_transaction(&mut self) -> Result<(), Failure> {
+        let closed = self.rows.producer.close_transaction();
+        closed.map_err(|error| Failure::kafka("commit a transaction", &error))
     }
 
     /// Whether the transaction ends here: it was open for long enough, or nothing more comes into
@@ -233,11 +256,15 @@ impl Pipeline {
         let since = self.rows.producer.open_since().unwrap_or(self.checkpointed_at);
         since.elapsed() >= interval
             || self.draining.is_some()
-            || self.alone_until.is_some()
+            || self.sends_alone()
             || self.rows.ledger.in_flight_bytes() >= max_in_flight
     }
 
     fn update(&self) -> StatusUpdate {
+        if self.snapshot.is_some() {
+            // Says nothing but that we are there.
+            return StatusUpdate::default();
+        }
         let flush = self.rows.ledger.flush_lsn();
         StatusUpdate {
             write: self.received.max(flush),
@@ -250,8 +277,10 @@ impl Pipeline {
 
     pub(super) async fn send_status(&mut self) -> Result<(), Failure> {
         let update = self.update();
-        assert!(update.flush >= self.flushed, "the slot would be told to go back");
-        self.flushed = update.flush;
+        if self.snapshot.is_none() {
+            assert!(update.flush >= self.flushed, "the slot would be told to go back");
+            self.flushed = update.flush;
+        }
         self.status_due = Instant::now() + self.settings.status_interval;
         self.stream
             .send_status(update)
@@ -274,15 +303,14 @@ impl Pipeline {
     }
 
     /// Ends the stream so that the server knows the last flush position.
-    pub(super) async fn close(self) -> Outcome {
+    pub(super) async fn close(self) {
         let update = self.update();
         self.rows.producer.abandon();
         if let Err(error) = self.stream.shutdown(update, Duration::from_secs(5)).await {
             tracing::warn!(
                 error = %crate::error::chain(&error),
-                "the replication stream did not end well; the checkpoint is stored, nothing repeats"
+                "the replication stream did not end well; what was stored stays stored"
             );
         }
-        Outcome::Drained
     }
 }

@@ -89,7 +89,7 @@ impl Pipeline {
         match resolution {
             Resolution::Known { topic, partitions } => {
                 tracing::info!(topic = name, partitions, "writing to a topic");
-                self.settings.known_topics.add(&name);
+                self.settings.known_topics.add(&name, partitions);
                 self.counts.insert(topic.address(), self.rows.teller.topic(&name));
                 self.rows.producer.learn(&name, topic);
             }

@@ -5,8 +5,10 @@
 //! offered again.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use super::tell::Teller;
@@ -20,8 +22,9 @@ use crate::lsn::Position;
 use crate::outbox::column::TypeNames;
 use crate::outbox::mapping::{Mapping, MappingError};
 use crate::outbox::role::TableName;
-use crate::outbox::row::RowScratch;
+use crate::outbox::row::{OutboxRow, RowScratch};
 use crate::pgoutput::{LogicalMessage, Relation, Tuple};
+use crate::postgres::snapshot::SnapshotRow;
 use crate::postgres::timestamp::PgTimestamp;
 use crate::status::HaltCode;
 
@@ -54,7 +57,7 @@ pub(super) enum Taken {
 #[derive(Debug)]
 enum Watched {
     /// An outbox table.
-    Outbox(Box<Mapping>),
+    Outbox(Arc<Mapping>),
     /// An outbox table that cannot be read as one under this configuration. It halts at its first
     /// row that is not sent yet, and not before: what comes first may be rows of before the
     /// change that were sent, or nothing at all.
@@ -80,8 +83,18 @@ pub(crate) struct RowSettings {
     pub(crate) dlq_topic: String,
 }
 
-/// Rows that Kafka refused when they were sent alone, by their place.
-pub(crate) type Refused = BTreeMap<Position, String>;
+/// Rows that Kafka refused when they were sent alone, and what it said.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Refused {
+    /// Rows of the stream, by their place.
+    pub(crate) at: BTreeMap<Position, String>,
+    /// Rows of the snapshot. A snapshot that begins again is another one, in which a row may have
+    /// another place, so they are known by what is in them.
+    pub(crate) in_snapshot: BTreeMap<SnapshotRowDigest, String>,
+}
+
+/// What tells a row of the snapshot from others: SHA-256 of its table and all its values.
+pub(crate) type SnapshotRowDigest = [u8; 32];
 
 /// The owner of a generation's books, producer and encoder.
 #[derive(Debug)]
@@ -99,6 +112,8 @@ pub(super) struct Rows {
     /// Topics that did not appear in time; the next question for one is short.
     unknown_before: HashSet<String>,
     refused: Refused,
+    /// The row of the snapshot that was enqueued last, while rows are sent alone.
+    pub(super) last_snapshot_row: Option<SnapshotRowDigest>,
     commit_time: PgTimestamp,
     warned_of_other_changes: bool,
     warned_of_left_out_headers: bool,
@@ -130,10 +145,16 @@ impl Rows {
             unknown_topics: HashMap::new(),
             unknown_before: HashSet::new(),
             refused,
+            last_snapshot_row: None,
             commit_time: PgTimestamp::default(),
             warned_of_other_changes: false,
             warned_of_left_out_headers: false,
         })
+    }
+
+    /// What follows are rows of a snapshot, of which those without a time have this one.
+    pub(super) fn begin_snapshot(&mut self, taken_at: PgTimestamp) {
+        self.commit_time = taken_at;
     }
 
     /// Deals with one message of the stream.
@@ -186,7 +207,7 @@ impl Rows {
             || self.settings.tables.contains(&name);
         let watched = if outbox {
             match Mapping::new(relation, &self.types, &self.settings.events) {
-                Ok(mapping) => Watched::Outbox(Box::new(mapping)),
+                Ok(mapping) => Watched::Outbox(Arc::new(mapping)),
                 Err(error) => Watched::Unfit(Box::new(error)),
             }
         } else {
@@ -205,8 +226,7 @@ impl Rows {
 
     fn insert(&mut self, relation_oid: u32, tuple: Tuple<'_>) -> Result<Taken, Failure> {
         let (position, covered) = self.ledger.place().map_err(|violation| broken(&violation))?;
-        let Self { relations, scratch, encoder, producer, ledger, teller, .. } = self;
-        let Some(watched) = relations.get(&relation_oid) else {
+        let Some(watched) = self.relations.get(&relation_oid) else {
             return Err(Failure::again(
                 "postgres_protocol",
                 format!("a row came for relation {relation_oid} that was not announced"),
@@ -215,19 +235,62 @@ impl Rows {
         let mapping = match watched {
             Watched::Other => return Ok(Taken::Done),
             Watched::Outbox(_) | Watched::Unfit(_) if covered => {
-                ledger.passed_over();
-                teller.duplicate_suppressed();
+                self.ledger.passed_over();
+                self.teller.duplicate_suppressed();
                 return Ok(Taken::Done);
             }
-            Watched::Unfit(error) => return unfit(ledger, error, position),
-            Watched::Outbox(mapping) => mapping,
+            Watched::Unfit(error) => return unfit(&self.ledger, error, position),
+            Watched::Outbox(mapping) => Arc::clone(mapping),
         };
-        let row = mapping.row(scratch, tuple).map_err(|error| {
-            Failure::again("postgres_protocol", format!("row {position} cannot be read: {error}"))
-        })?;
-        let encoded = match self.refused.get(&position) {
+        let said = self.refused.at.get(&position).cloned();
+        // Moves a few words and no row: the row borrows its scratch, and not the whole of this.
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let taken = match mapping.row(&mut scratch, tuple) {
+            Ok(row) => self.offer(&mapping, &row, position, said.as_deref()),
+            Err(error) => Err(Failure::again(
+                "postgres_protocol",
+                format!("row {position} cannot be read: {error}"),
+            )),
+        };
+        self.scratch = scratch;
+        taken
+    }
+
+    /// Deals with one row of the snapshot, which has the columns of `mapping`.
+    pub(super) fn take_snapshot_row(
+        &mut self,
+        mapping: &Mapping,
+        printed: &SnapshotRow,
+        alone: bool,
+    ) -> Result<Taken, Failure> {
+        let (position, _) = self.ledger.place().map_err(|violation| broken(&violation))?;
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let row = scratch.copy_of(printed.texts());
+        // There is hardly ever a refused row, so the digest is only made when there is one.
+        let known = !self.refused.in_snapshot.is_empty();
+        let digest = (alone || known).then(|| digest(mapping, printed));
+        let said = digest.and_then(|digest| self.refused.in_snapshot.get(&digest).cloned());
+        let taken = self.offer(mapping, &row, position, said.as_deref());
+        if alone && matches!(taken, Ok(Taken::Done)) {
+            self.last_snapshot_row = digest;
+        }
+        self.scratch = scratch;
+        taken
+    }
+
+    /// The way of every row: to an event and into the producer's queue, or, as a bad row, where
+    /// the policy says. `refused` is what Kafka said when the row was sent alone.
+    fn offer(
+        &mut self,
+        mapping: &Mapping,
+        row: &OutboxRow<'_>,
+        position: Position,
+        refused: Option<&str>,
+    ) -> Result<Taken, Failure> {
+        let Self { encoder, producer, ledger, .. } = self;
+        let encoded = match refused {
             Some(said) => Err(BadRow::new("payload", Reason::RefusedByBroker, said)),
-            None => encoder.encode(mapping, &row, self.commit_time),
+            None => encoder.encode(mapping, row, self.commit_time),
         };
         let bad = match encoded {
             Ok(event) => match producer.topic(event.topic) {
@@ -253,15 +316,14 @@ impl Rows {
             },
             Err(bad) => bad,
         };
-        self.bad_row(relation_oid, tuple, position, &bad)
+        self.bad_row(mapping, row, position, &bad)
     }
 
-    /// Does with a bad row what the policy says. The row is laid out once more, so that the good
-    /// rows' way needs not keep it.
+    /// Does with a bad row what the policy says.
     fn bad_row(
         &mut self,
-        relation_oid: u32,
-        tuple: Tuple<'_>,
+        mapping: &Mapping,
+        row: &OutboxRow<'_>,
         position: Position,
         bad: &BadRow,
     ) -> Result<Taken, Failure> {
@@ -278,14 +340,14 @@ impl Rows {
                 format!("row {position} is bad ({reason}): {}", bad.message),
                 "set WALPOST_ON_BAD_ROW to dlq or skip and start walpost again, or put right what the message names; nothing was skipped",
             ))),
-            OnBadRow::DeadLetter => self.dead_letter(relation_oid, tuple, position, bad),
+            OnBadRow::DeadLetter => self.dead_letter(mapping, row, position, bad),
         }
     }
 
     fn dead_letter(
         &mut self,
-        relation_oid: u32,
-        tuple: Tuple<'_>,
+        mapping: &Mapping,
+        row: &OutboxRow<'_>,
         position: Position,
         bad: &BadRow,
     ) -> Result<Taken, Failure> {
@@ -302,12 +364,6 @@ impl Rows {
             }
             return Ok(Taken::NeedsTopic(dlq.clone()));
         };
-        let Some(Watched::Outbox(mapping)) = self.relations.get(&relation_oid) else {
-            return Ok(Taken::Done);
-        };
-        let row = mapping.row(&mut self.scratch, tuple).map_err(|error| {
-            Failure::again("postgres_protocol", format!("row {position} cannot be read: {error}"))
-        })?;
         let context = DeadLetterContext {
             topic: dlq,
             connector: &self.settings.connector,
@@ -315,7 +371,7 @@ impl Rows {
             commit_time: self.commit_time,
             now_unix_micros: now_unix_micros(),
         };
-        let letter = self.encoder.dead_letter(mapping, &row, bad, &context);
+        let letter = self.encoder.dead_letter(mapping, row, bad, &context);
         match send(&mut self.producer, topic, &letter, self.ledger.tag()) {
             Ok(bytes) => {
                 let reason = bad.reason.word();
@@ -343,6 +399,17 @@ impl Rows {
         self.unknown_before.insert(topic.clone());
         self.unknown_topics.insert(topic, Instant::now() + TOPIC_LIMIT);
     }
+}
+
+fn digest(mapping: &Mapping, printed: &SnapshotRow) -> SnapshotRowDigest {
+    let mut digest = Sha256::new_with_prefix(mapping.table_text());
+    for text in printed.texts() {
+        // Length and presence first, so that no two rows read the same.
+        let length = text.map_or(u64::MAX, |text| text.len() as u64);
+        digest.update(length.to_be_bytes());
+        digest.update(text.unwrap_or_default());
+    }
+    digest.finalize().into()
 }
 
 fn is_unknown(unknown: &mut HashMap<String, Instant>, topic: &str) -> bool {

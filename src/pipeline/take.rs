@@ -10,17 +10,19 @@ use crate::error::Failure;
 use crate::lsn::Position;
 use crate::pgoutput;
 use crate::postgres::replication::ReplicationMessage;
-use crate::status::State;
 
 /// A held row (halted, slot kept) is tried again this often.
-const HELD_INTERVAL: Duration = Duration::from_secs(5);
+pub(super) const HELD_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A row that ends the generation is asked this often whether all before it is stored.
-const ENDING_INTERVAL: Duration = Duration::from_millis(100);
+pub(super) const ENDING_INTERVAL: Duration = Duration::from_millis(100);
 
 impl Pipeline {
     /// Takes messages until the buffer has no whole one, or the limit is reached.
     pub(super) fn take_rows(&mut self) -> Result<(), Failure> {
+        if self.snapshot.is_some() {
+            return self.take_snapshot_rows();
+        }
         self.unread = true;
         while self.may_take() {
             let (message, length) = match self.stream.peek() {
@@ -90,14 +92,14 @@ impl Pipeline {
     }
 
     /// A row was dealt with: if it had been held, its cause is gone.
-    fn goes_on(&mut self) {
+    pub(super) fn goes_on(&mut self) {
         if std::mem::take(&mut self.was_held) {
             tracing::info!("the row that was held is dealt with; going on");
-            self.rows.teller.status.set_state(State::Streaming);
+            self.rows.teller.status.set_state(self.working());
         }
     }
 
-    fn hold(&mut self, failure: Failure, interval: Duration) {
+    pub(super) fn hold(&mut self, failure: Failure, interval: Duration) {
         self.was_held = true;
         failure.tell(&self.rows.teller.status);
         self.held = Some((failure, Instant::now() + interval));

@@ -1,7 +1,7 @@
 //! What the loop and the supervisor tell of themselves, in one place: counters per event, facts a
 //! few times a second.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -13,25 +13,42 @@ use crate::lsn::Lsn;
 use crate::metrics::Metrics;
 use crate::postgres::catalog::{Server, Slot};
 use crate::status::counts::TopicCount;
-use crate::status::facts::{Holder, InFlight, Positions, SlotFacts, WalStatus};
+use crate::status::facts::{Holder, InFlight, Positions, SlotFacts, SnapshotFacts, WalStatus};
 use crate::status::lag::Watch;
 use crate::status::{State, Status};
 
 /// How often trouble with Kafka is logged.
 const TROUBLE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Topics that were found to exist in the life of this process. One that is gone later is not
-/// "unknown" but missing.
+/// Topics that were found to exist in the life of this process, and how many partitions they were
+/// last seen to have. One that is gone later is not "unknown" but missing.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct KnownTopics(Arc<Mutex<BTreeSet<String>>>);
+pub(crate) struct KnownTopics(Arc<Mutex<BTreeMap<String, usize>>>);
 
 impl KnownTopics {
-    pub(super) fn add(&self, topic: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(topic.to_owned());
+    /// Remembers a topic; the number of one that is known already is left to [`Self::counted`].
+    pub(super) fn add(&self, topic: &str, partitions: usize) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.contains_key(topic) {
+            known.insert(topic.to_owned(), partitions);
+        }
+    }
+
+    /// All of them.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    /// Remembers how many partitions a topic has now; answers how many it had, if that was
+    /// another number.
+    pub(crate) fn counted(&self, topic: &str, partitions: usize) -> Option<usize> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = known.insert(topic.to_owned(), partitions)?;
+        (before != partitions).then_some(before)
     }
 
     pub(super) fn contains(&self, topic: &str) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(topic)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(topic)
     }
 }
 
@@ -149,17 +166,42 @@ impl Teller {
         });
     }
 
-    /// The stream is ours, in this generation.
-    pub(crate) fn leading(&self, generation: u64) {
+    /// Rows of the snapshot were confirmed.
+    pub(super) fn snapshot_rows(&self, rows: u32) {
+        self.metrics.snapshot_rows(u64::from(rows));
+    }
+
+    /// How far the snapshot is.
+    pub(super) fn snapshot(&self, snapshot: SnapshotFacts) {
+        self.status.update(|facts| facts.snapshot = Some(snapshot));
+    }
+
+    /// All its rows are confirmed, and the stream begins.
+    pub(super) fn snapshot_is_over(&self) {
+        self.status.update(|facts| {
+            facts.snapshot = None;
+            facts.freshness.watch(Watch::Stream);
+        });
+        self.status.set_state(State::Streaming);
+    }
+
+    /// The stream is ours, in this generation. Before it come so many rows of a snapshot, as far
+    /// as that is known, or there is none.
+    pub(crate) fn leading(&self, generation: u64, snapshot: Option<SnapshotFacts>) {
+        let (watch, state) = match snapshot {
+            Some(_) => (Watch::Nothing, State::Snapshotting),
+            None => (Watch::Stream, State::Streaming),
+        };
         self.status.update(|facts| {
             facts.leader = true;
             facts.holder = None;
             facts.kafka.generation = generation;
             facts.kafka.connected = true;
-            facts.freshness.watch(Watch::Stream);
+            facts.freshness.watch(watch);
+            facts.snapshot = snapshot;
         });
         self.metrics.handoff();
-        self.status.set_state(State::Streaming);
+        self.status.set_state(state);
     }
 
     /// The stream is not ours any more.
@@ -169,6 +211,7 @@ impl Teller {
             facts.leader = false;
             facts.postgres.connected = false;
             facts.oldest_in_hand = None;
+            facts.snapshot = None;
             facts.in_flight.events = 0;
             facts.in_flight.bytes = 0;
             facts.freshness.watch(Watch::Nothing);

@@ -9,6 +9,7 @@
 //! thrown away.
 
 mod contents;
+mod first_start;
 mod handover;
 mod preflight;
 mod publication;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::claim;
 use super::first_start::{self, Unfit, Unsuitable};
 use super::prepare::{self, Watched};
+use super::prove;
 use crate::config::Config;
 use crate::error::Failure;
 use crate::kafka::checkpoint::Unreadable;
@@ -167,7 +168,7 @@ async fn facts(
     connection.close().await;
     let last_transaction = match &stored.checkpoint {
         Some(checkpoint) if checkpoint.xid != 0 => {
-            prepare::last_transaction(catalog, checkpoint.xid).await?
+            prove::last_transaction(catalog, checkpoint.xid).await?
         }
         _ => LastTransaction::Unknown,
     };
@@ -206,6 +207,8 @@ impl Found {
         let Some(checkpoint) = &self.stored.checkpoint else { return found };
         let name = &config.slot;
         match &self.slot {
+            // The slot was to be made after this record; the next start makes it.
+            None if checkpoint.is_announced() => return found,
             None => found.push(Objection {
                 code: HaltCode::SlotMissing,
                 message: format!("replication slot {name} does not exist"),
@@ -217,7 +220,8 @@ impl Found {
                 }
             }
         }
-        found.extend(objections(checkpoint, &self.facts));
+        let placed = checkpoint.placed(self.facts.confirmed_flush_lsn);
+        found.extend(objections(&placed, &self.facts));
         if self.readable == Some(Readable::NoPublication) {
             found.push(Objection {
                 code: HaltCode::PublicationChanged,

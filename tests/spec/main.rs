@@ -21,6 +21,8 @@ mod kill;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
+mod mapping;
+#[cfg(test)]
 mod memory;
 #[cfg(test)]
 mod oracle;
@@ -44,6 +46,8 @@ mod secrets;
 mod servers;
 #[cfg(test)]
 mod slot;
+#[cfg(test)]
+mod snapshot;
 #[cfg(test)]
 mod standby;
 #[cfg(test)]

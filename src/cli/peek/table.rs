@@ -39,7 +39,7 @@ pub(super) async fn events(
         return Err(refused(
             format!("the role {} may not read table {name}", config.database.user),
             format!(
-                "the relay does not need that right, this command does: GRANT USAGE ON SCHEMA {} TO …; GRANT SELECT ON {name} TO …; or run it as another role",
+                "the relay needs that right only for a snapshot at its first start, this command does: GRANT USAGE ON SCHEMA {} TO …; GRANT SELECT ON {name} TO …; or run it as another role",
                 name.schema
             ),
         ));

@@ -95,19 +95,20 @@ impl Found {
         {
             return Err(claim::unreadable(config, record));
         }
-        let snapshot = |stored: &Checkpoint| stored.phase == Phase::Snapshot;
-        if objections.is_empty() || self.stored.checkpoint.as_ref().is_some_and(snapshot) {
+        if objections.is_empty() {
             return Ok(None);
         }
         let watched = self.fit()?;
         let action = self.action(&objections);
-        let record = match (&self.stored.checkpoint, action) {
+        let mut record = match (&self.stored.checkpoint, action) {
             (Some(stored), Action::Keep) => self.renewed(config, watched, stored.mark()),
             (_, Action::Keep | Action::FromSlot | Action::NewSlot { .. } | Action::Set) => {
                 let mark = Mark::start(self.facts.confirmed_flush_lsn);
                 self.renewed(config, watched, mark)
             }
         };
+        // A snapshot that was not complete begins again, and then the stream where the slot is.
+        record.phase = self.stored.checkpoint.as_ref().map_or(Phase::Stream, |stored| stored.phase);
         let missing = self.missing(&objections, action);
         Ok(Some(Plan { objections, action, record, missing }))
     }
@@ -362,6 +363,35 @@ mod tests {
             (Action::NewSlot { drop: false }, 0),
             range,
         );
+    }
+
+    #[test]
+    fn a_snapshot_that_was_not_complete_begins_again_after_a_decision() {
+        let mut found = found();
+        let stored = found.stored.checkpoint.as_mut().expect("a record");
+        *stored = Checkpoint { phase: Phase::Snapshot, ..stored.at(Mark::start(L(100))) };
+        assert_eq!(found.accept(&config()), Ok(None), "as it is, it begins again by itself");
+        (found.slot, found.facts.confirmed_flush_lsn) = (None, Lsn::INVALID);
+        let plan = found.accept(&config()).expect("possible").expect("something to decide");
+        assert_eq!(
+            (plan.action, plan.record.phase),
+            (Action::NewSlot { drop: false }, Phase::Snapshot)
+        );
+        // An operator's own place ends it.
+        found.slot = Some(slot());
+        found.facts.confirmed_flush_lsn = L(100);
+        let plan = found.set(&config(), To::Resume(L(150))).expect("possible");
+        assert_eq!(plan.record.phase, Phase::Stream);
+    }
+
+    #[test]
+    fn a_snapshot_that_was_only_announced_has_no_slot_to_miss() {
+        let mut found = found();
+        let stored = found.stored.checkpoint.as_mut().expect("a record");
+        *stored = Checkpoint { phase: Phase::Snapshot, ..stored.at(Mark::start(Lsn::INVALID)) };
+        assert_eq!(found.accept(&config()), Ok(None), "the slot was made and not taken");
+        found.slot = None;
+        assert_eq!(found.accept(&config()), Ok(None), "the slot was not made");
     }
 
     #[test]

@@ -171,3 +171,25 @@ fn a_record_that_kafka_refuses_is_the_only_one_that_does_not_come() {
     assert_eq!(walpost.wait(), 0, "{}", walpost.log());
     assert_eq!(kafka.committed_records(&events).len(), 40);
 }
+
+#[test]
+fn the_rows_of_a_first_start_come_once_where_nothing_goes_wrong() {
+    let kafka = Kafka::shared();
+    let database = Postgres::newest().database("once_first");
+    database.create_outbox();
+    database.insert_rows("cold", 1, 5_000, 7);
+    let settings = Settings::new(&database, kafka)
+        .env("WALPOST_DELIVERY", "exactly-once")
+        .env("WALPOST_MAX_IN_FLIGHT", "256KiB");
+    let mut walpost = settings.start();
+    walpost.wait_for_state("streaming");
+    database.insert_rows("cold", 5_001, 1_000, 7);
+    let topic = format!("{}.cold", database.name());
+    until("all rows", || (kafka.committed_records(&topic).len() >= 6_000).then_some(()));
+    walpost.terminate();
+    assert_eq!(walpost.wait(), 0, "{}", walpost.log());
+    let records = kafka.committed_records(&topic);
+    let ids: std::collections::BTreeSet<_> =
+        records.iter().map(|record| record.header("ce_id").unwrap()).collect();
+    assert_eq!((records.len(), ids.len()), (6_000, 6_000));
+}
