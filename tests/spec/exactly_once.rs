@@ -11,10 +11,19 @@ use crate::kill::wait_for_the_moment;
 use crate::oracle::{Deliveries, Random, Repeats, Workload, knob, prepare_once, seed};
 use crate::outages::flow;
 use crate::servers::walpost::Walpost;
-use crate::servers::{Database, Kafka, PATIENCE, Postgres, figure};
+use crate::servers::{Database, Kafka, PATIENCE, Postgres, Settings, figure};
 
 mod decided;
 mod modes;
+
+/// A first start to its end: one that is interrupted before that sends again what it has sent.
+#[track_caller]
+fn begin(settings: &Settings) {
+    let mut walpost = settings.start();
+    walpost.wait_for_state("streaming");
+    walpost.terminate();
+    assert_eq!(walpost.wait(), 0, "{}", walpost.log());
+}
 
 /// Everything has come once, and walpost stops in order.
 #[track_caller]
@@ -47,7 +56,7 @@ fn a_killed_walpost_sends_every_row_once() {
     let database = Postgres::newest().database("once_kill");
     let settings = prepare_once(&database, &kafka);
     let mut deliveries = Deliveries::new(&database, &kafka, Repeats::Never);
-    settings.start().wait_until_ready();
+    begin(&settings);
     let workload = Workload::start(&database, seed);
     let mut busy = 0;
     for number in 0..kills {
@@ -67,7 +76,7 @@ fn a_stopped_walpost_sends_every_row_once() {
     let database = Postgres::newest().database("once_stop");
     let settings = prepare_once(&database, &kafka);
     let mut deliveries = Deliveries::new(&database, &kafka, Repeats::Never);
-    settings.start().wait_until_ready();
+    begin(&settings);
     let workload = Workload::start(&database, seed());
     for _ in 0..6 {
         let mut walpost = settings.start();

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::conclude;
+use super::{begin, conclude};
 use crate::oracle::{Deliveries, Repeats, Workload, prepare_once, seed};
 use crate::outages::flow;
 use crate::servers::proxy::{END_TXN, Held, INIT_PRODUCER_ID, Proxy};
@@ -43,7 +43,7 @@ fn error(answer: &[u8]) -> i16 {
 fn a_commit_that_arrives_late_does_not_end_the_next_transaction() {
     let Scene { database, proxy, settings, mut deliveries, _kafka } = scene("once_late");
     let mut walpost = settings.start();
-    walpost.wait_until_ready();
+    walpost.wait_for_state("streaming");
     let workload = Workload::start(&database, seed());
     for _ in 0..3 {
         flow(&mut deliveries, &mut walpost, 1_000);
@@ -63,7 +63,7 @@ fn a_commit_that_arrives_late_does_not_end_the_next_transaction() {
 fn a_commit_that_arrives_after_its_walpost_died_is_found_in_the_checkpoint() {
     let Scene { database, proxy, settings, mut deliveries, _kafka } = scene("once_between");
     let mut walpost = settings.start();
-    walpost.wait_until_ready();
+    walpost.wait_for_state("streaming");
     let workload = Workload::start(&database, seed());
     for _ in 0..3 {
         flow(&mut deliveries, &mut walpost, 1_000);
@@ -86,7 +86,7 @@ fn a_commit_that_arrives_after_its_walpost_died_is_found_in_the_checkpoint() {
 #[test]
 fn a_commit_that_never_arrives_is_undone_as_a_whole() {
     let Scene { database, proxy, settings, mut deliveries, _kafka } = scene("once_never");
-    settings.start().wait_until_ready();
+    begin(&settings);
     let workload = Workload::start(&database, seed());
     // Were events and checkpoint in two transactions, one of these would cut between them.
     let mut late: Option<Vec<u8>> = None;
@@ -110,7 +110,7 @@ fn a_commit_that_never_arrives_is_undone_as_a_whole() {
 fn after_a_change_to_at_least_once_a_commit_that_was_left_behind_is_refused() {
     let Scene { database, proxy, settings, mut deliveries, _kafka } = scene("once_left");
     let mut walpost = settings.start();
-    walpost.wait_until_ready();
+    walpost.wait_for_state("streaming");
     let workload = Workload::start(&database, seed());
     flow(&mut deliveries, &mut walpost, 1_000);
     proxy.hold(END_TXN, 0, Held::Swallowed);

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::conclude;
+use super::{begin, conclude};
 use crate::oracle::{Checkpoints, Deliveries, Repeats, Workload, prepare, prepare_once, seed};
 use crate::outages::flow;
 use crate::servers::{Kafka, PATIENCE, Postgres, Settings, figure, until};
@@ -74,7 +74,7 @@ fn a_huge_transaction_is_cut_into_pieces_and_goes_on_inside_after_a_kill() {
     let database = Postgres::newest().database("once_huge");
     let settings = prepare_once(&database, &kafka).env("WALPOST_MAX_IN_FLIGHT", "1MiB");
     let mut checkpoints = Checkpoints::new(&database, &kafka);
-    settings.start().wait_until_ready();
+    begin(&settings);
     database.insert_rows("cold", 1, ROWS, 7);
     let mut inside = Vec::new();
     let mut walpost = settings.start();
