@@ -7,6 +7,7 @@ pub mod mapping;
 pub mod present;
 pub mod role;
 pub mod row;
+pub mod selection;
 pub mod template;
 
 pub use bad_row::{BadRow, Reason};

@@ -9,6 +9,7 @@
 //! thrown away.
 
 mod contents;
+mod cursor;
 mod first_start;
 mod handover;
 mod preflight;
@@ -27,6 +28,7 @@ use tokio_postgres::types::{FromSql, ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, NoTls, SimpleQueryMessage};
 
 pub use self::contents::{Newest, PrintedRow, Readable, SlotMessage};
+pub use self::cursor::{Cursor, Wanted};
 use self::handover::Handover;
 pub use self::preflight::{Sent, Storage};
 pub use self::publication::{Membership, Publication, PublishedSchema, PublishedTable};

@@ -16,6 +16,7 @@ use super::{claim, snapshot};
 use crate::config::{Config, Snapshot};
 use crate::error::Failure;
 use crate::kafka::checkpoint::Checkpoint;
+use crate::outbox::present::Present;
 use crate::outbox::role::TableName;
 use crate::pipeline::SnapshotWork;
 use crate::postgres::catalog::{Catalog, Publication};
@@ -422,16 +423,19 @@ pub(super) fn create_slot_waits(doing: &str, limit: Duration) -> Failure {
 /// rows those are, the table does not tell.
 pub(super) async fn say_what_is_not_sent(config: &Config, catalog: &Catalog) {
     for table in &config.tables {
+        let replay = replay(config, catalog, table).await;
         match catalog.count_rows(&table.schema, &table.table, COUNT_LIMIT).await {
             Ok(Some(0)) => {}
             Ok(Some(rows)) => tracing::warn!(
                 table = %table,
                 rows,
-                "rows that were committed before the slot's position are not sent; the table holds so many rows in all"
+                replay,
+                "rows that were committed before the slot's position are not sent; the table holds so many rows in all, which `replay` sends"
             ),
             Ok(None) => tracing::warn!(
                 table = %table,
-                "rows that were committed before the slot's position are not sent; the table holds too many to count"
+                replay,
+                "rows that were committed before the slot's position are not sent; the table holds too many to count; `replay` sends them all"
             ),
             Err(error) => tracing::warn!(
                 table = %table,
@@ -456,6 +460,19 @@ pub(super) fn nothing_stored(config: &Config, facts: &Facts) -> Failure {
             facts.confirmed_flush_lsn
         ),
     )
+}
+
+/// The command that sends the rows that are there now: up to this moment, where the table tells.
+async fn replay(config: &Config, catalog: &Catalog, name: &TableName) -> String {
+    let found = catalog.table(&name.schema, &name.table).await.ok().flatten();
+    let timed = found.is_some_and(|table| {
+        Present::of(name, &table, &config.events).is_ok_and(|present| present.time().is_some())
+    });
+    let rows = match timed {
+        true => format!("--until={}", jiff::Timestamp::now()),
+        false => "--all".to_owned(),
+    };
+    format!("walpost replay {rows} --same-topic")
 }
 
 /// There is a slot and no checkpoint: the stream begins where the slot stands, which is never

@@ -11,9 +11,13 @@ mod configuration;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod dead_letters;
+#[cfg(test)]
 mod events;
 #[cfg(test)]
 mod exactly_once;
+#[cfg(test)]
+mod groups;
 #[cfg(test)]
 mod halts;
 #[cfg(test)]
@@ -36,6 +40,8 @@ mod partition;
 mod peek;
 #[cfg(test)]
 mod progress;
+#[cfg(test)]
+mod replay;
 #[cfg(test)]
 mod schema_changes;
 #[cfg(test)]

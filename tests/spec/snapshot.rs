@@ -149,6 +149,13 @@ fn without_a_snapshot_the_rows_that_are_not_sent_are_counted() {
     let log = walpost.log();
     let warned = log.lines().find(|line| line.contains("are not sent")).unwrap();
     assert!(warned.contains("WARN") && warned.contains("\"rows\":7"), "{warned}");
+    // The command that it names is one.
+    let warned: serde_json::Value = serde_json::from_str(warned).unwrap();
+    let replay = warned["fields"]["replay"].as_str().unwrap();
+    let words: Vec<_> = replay.split(' ').skip(1).collect();
+    let planned = settings.second().arguments(&words).run();
+    assert_eq!(planned.code, 0, "{replay}: {}", planned.stderr);
+    assert!(planned.stdout.contains("nothing was sent; --yes sends them"), "{}", planned.stdout);
     assert!(!log.contains("no checkpoint is stored"), "a first start is no surprise: {log}");
     // It stays so, whatever the variable says later.
     stop(walpost);

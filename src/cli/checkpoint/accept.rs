@@ -91,8 +91,14 @@ async fn say_missing(config: &Config, survey: &Survey, plan: &Plan) -> Result<()
                 "            the rows that lie in that time, with five minutes before it; some of them were sent:"
                     .to_owned(),
             );
-            for query in rows::queries(config, &survey.catalog, missing).await? {
-                lines.push(format!("  {query}"));
+            let (queries, replay) = rows::queries(config, &survey.catalog, missing).await?;
+            lines.extend(queries.iter().map(|query| format!("  {query}")));
+            if let Some(replay) = replay {
+                lines.push(
+                    "            what sends those rows again, all of them; it says first how many they are:"
+                        .to_owned(),
+                );
+                lines.push(format!("  {replay}"));
             }
         }
     }
