@@ -5,6 +5,7 @@ pub mod checkpoint;
 pub mod checkpoint_topic;
 pub mod client;
 pub mod dead_letter;
+pub mod floor;
 pub mod groups;
 pub mod inspect;
 pub mod librdkafka;

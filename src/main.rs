@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches};
 use walpost::cli::{
     Cli, Command, Exit, check, checkpoint, config, dlq, groups, healthcheck, help, output, peek,
-    replay, run, status,
+    prune, replay, run, setup, status,
 };
 use walpost::config::env::Environment;
 
@@ -27,6 +27,8 @@ fn main() -> ExitCode {
         Command::Check(arguments) => check::run(arguments, &environment),
         Command::Config(arguments) => config::run(arguments, &environment),
         Command::Peek(arguments) => peek::run(arguments, &environment),
+        Command::Setup(arguments) => setup::run(arguments, &environment),
+        Command::Prune(arguments) => prune::run(arguments, &environment),
         Command::Replay(arguments) => replay::run(arguments, &environment),
         Command::Dlq(command) => dlq::run(command, &environment),
         Command::Groups(command) => groups::run(command, &environment),

@@ -1,6 +1,7 @@
 //! From a logical message to an outbox row: which column plays which role.
 
 pub mod bad_row;
+pub mod bound;
 pub(crate) mod bytea;
 pub mod column;
 pub mod mapping;

@@ -33,6 +33,7 @@ use tokio::time::Instant;
 
 use crate::error::Failure;
 use crate::kafka::checkpoint::Checkpoint;
+use crate::kafka::floor::{Moment, Raising};
 use crate::kafka::librdkafka::ClientError;
 use crate::kafka::producer::{Producer, Resolution, TopicId};
 use crate::ledger::{Due, Ledger};
@@ -85,6 +86,8 @@ pub(crate) struct CatalogFacts {
     pub(crate) seen_lsn: Lsn,
     /// The server's clock then, microseconds since 1970.
     pub(crate) seen_time: i64,
+    /// The server's transactions then.
+    pub(crate) moment: Option<Moment>,
 }
 
 /// What one generation works with.
@@ -194,6 +197,8 @@ pub(crate) struct Pipeline {
     stream: ReplicationStream,
     rows: Rows,
     checkpoint: Checkpoint,
+    /// The floors wait for a moment after a row that could not be remembered.
+    raising: Raising,
     checkpoint_topic: TopicId,
     alone_until: Option<Position>,
     /// Rows that come before those of the stream.
@@ -251,10 +256,15 @@ impl Pipeline {
             rows.begin_snapshot(snapshot.time());
         }
         let now = Instant::now();
+        let mut raising = Raising::default();
+        if generation.checkpoint.kept.unknown {
+            raising.after(mark.resume_lsn.max(mark.commit_lsn));
+        }
         Ok(Self {
             stream: generation.stream,
             rows,
             checkpoint: generation.checkpoint,
+            raising,
             checkpoint_topic: generation.checkpoint_topic,
             alone_until: generation.alone_until,
             snapshot,
@@ -448,9 +458,11 @@ impl Pipeline {
                 }
             }
             Action::Facts => {
-                if let Some(failure) = self.facts.borrow_and_update().failure.clone() {
+                let facts = self.facts.borrow_and_update().clone();
+                if let Some(failure) = facts.failure {
                     return Err(failure);
                 }
+                self.raise_floors(facts.seen_lsn, facts.moment);
             }
             Action::Resolved(topic, resolution) => self.resolved(topic, resolution)?,
             Action::Bytes(bytes) => {

@@ -32,6 +32,7 @@ mod first_start;
 mod partitions;
 mod prepare;
 mod prove;
+mod pruning;
 mod snapshot;
 mod watcher;
 
@@ -140,6 +141,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         };
         let context = (self.teller.clone(), Arc::clone(&self.heartbeat));
         let watching = prepared.watching;
+        let pruning = pruning::start(&self.config, &prepared.generation.checkpoint, &self.teller);
         let generation = prepared.generation.checkpoint.generation;
         let snapshot = prepared.generation.snapshot.as_ref().map(SnapshotWork::at_the_beginning);
         let pipeline =
@@ -152,6 +154,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         drain.mark_unchanged();
         let outcome = pipeline.run(drain).await;
         drop(watching);
+        drop(pruning);
         self.teller.not_leading();
         self.concluded(outcome)
     }

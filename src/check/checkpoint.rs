@@ -231,6 +231,8 @@ mod tests {
             seen_lsn: Lsn::INVALID,
             seen_time: 0,
             transactional: false,
+            floors: Vec::new(),
+            kept: crate::kafka::floor::Kept::default(),
             unknown: serde_json::Map::new(),
         }
     }

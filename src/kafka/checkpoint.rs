@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::floor::{Floor, Kept};
 use crate::ledger::Mark;
 use crate::lsn::Lsn;
 
@@ -74,6 +75,12 @@ pub struct Checkpoint {
     /// before anybody goes on from here, in whichever way.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub transactional: bool,
+    /// From where on the rows of each table are in Kafka; see [`Self::floor`].
+    #[serde(default)]
+    pub floors: Vec<Floor>,
+    /// Rows that were passed and are not in Kafka.
+    #[serde(default)]
+    pub kept: Kept,
     /// Fields of a later program of the same format, written back as they came.
     #[serde(flatten)]
     pub unknown: serde_json::Map<String, serde_json::Value>,
@@ -206,6 +213,8 @@ pub(crate) mod tests {
             seen_lsn: Lsn::new(95),
             seen_time: 1_700_000_000_000_000,
             transactional: false,
+            floors: Vec::new(),
+            kept: Kept::default(),
             unknown: serde_json::Map::new(),
         }
     }

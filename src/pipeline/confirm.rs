@@ -8,10 +8,11 @@ use super::rows::{Rows, now_unix_micros};
 use super::{Outcome, Pipeline, Settings};
 use crate::error::Failure;
 use crate::kafka::checkpoint::Checkpoint;
+use crate::kafka::floor::Moment;
 use crate::kafka::librdkafka::{ClientError, Happening};
 use crate::kafka::producer::{CHECKPOINT_TAG, Meaning, is_authentication, meaning};
 use crate::ledger::{Due, Mark};
-use crate::lsn::Position;
+use crate::lsn::{Lsn, Position};
 use crate::postgres::replication::StatusUpdate;
 
 /// A checkpoint is written at most this often while rows are confirmed.
@@ -168,6 +169,27 @@ impl Pipeline {
         Err(Failure::kafka(&doing, error))
     }
 
+    /// Takes over which of the rows passed are not in Kafka. Rows that were taken and are not
+    /// confirmed yet are among them: too many are kept rather than too few.
+    fn remember_kept(&mut self) {
+        for kept in self.rows.kept.drain(..) {
+            if self.checkpoint.kept.note(kept.printed_id.as_deref()) {
+                self.raising.after(kept.commit_lsn);
+            }
+        }
+    }
+
+    /// Raises the floors past a row that could not be remembered, as soon as that is known to work.
+    pub(super) fn raise_floors(&mut self, lsn: Lsn, moment: Option<Moment>) {
+        self.remember_kept();
+        let Some(moment) = moment else { return };
+        if self.raising.is_passed(lsn, moment) {
+            let tables: Vec<_> = self.checkpoint.floors.iter().map(|floor| floor.table).collect();
+            self.checkpoint = self.checkpoint.clone().with_floors(&tables, moment);
+            self.checkpoint.kept.unknown = false;
+        }
+    }
+
     /// Writes a checkpoint, if one is due: of what is confirmed, or in exactly-once of what is in
     /// the transaction that it ends.
     pub(super) fn checkpoint(&mut self) -> Result<(), Failure> {
@@ -214,6 +236,7 @@ impl Pipeline {
 
     /// Enqueues a record of this place; answers whether there was room for it.
     pub(super) fn write_checkpoint(&mut self, mark: Mark) -> Result<bool, Failure> {
+        self.remember_kept();
         let mut record = self.checkpoint.at(mark);
         {
             let facts = self.facts.borrow();

@@ -18,10 +18,10 @@ use crate::error::Failure;
 use crate::kafka::librdkafka::ClientError;
 use crate::kafka::producer::{Producer, TOPIC_LIMIT, TopicId};
 use crate::ledger::{Due, Ledger, Violation};
-use crate::lsn::Position;
+use crate::lsn::{Lsn, Position};
 use crate::outbox::column::TypeNames;
 use crate::outbox::mapping::{Mapping, MappingError};
-use crate::outbox::role::TableName;
+use crate::outbox::role::{Role, TableName};
 use crate::outbox::row::{OutboxRow, RowScratch};
 use crate::pgoutput::{LogicalMessage, Relation, Tuple};
 use crate::postgres::snapshot::SnapshotRow;
@@ -96,6 +96,15 @@ pub(crate) struct Refused {
 /// What tells a row of the snapshot from others: SHA-256 of its table and all its values.
 pub(crate) type SnapshotRowDigest = [u8; 32];
 
+/// A row that was passed and that Kafka does not have whole.
+#[derive(Clone, Debug)]
+pub(super) struct KeptRow {
+    /// Its id, as Postgres prints it; `None` for a row without.
+    pub(super) printed_id: Option<Vec<u8>>,
+    /// Where its transaction commits.
+    pub(super) commit_lsn: Lsn,
+}
+
 /// The owner of a generation's books, producer and encoder.
 #[derive(Debug)]
 pub(super) struct Rows {
@@ -112,6 +121,8 @@ pub(super) struct Rows {
     /// Topics that did not appear in time; the next question for one is short.
     unknown_before: HashSet<String>,
     refused: Refused,
+    /// Rows that Kafka does not have, since this was last looked at.
+    pub(super) kept: Vec<KeptRow>,
     /// The row of the snapshot that was enqueued last, while rows are sent alone.
     pub(super) last_snapshot_row: Option<SnapshotRowDigest>,
     commit_time: PgTimestamp,
@@ -145,6 +156,7 @@ impl Rows {
             unknown_topics: HashMap::new(),
             unknown_before: HashSet::new(),
             refused,
+            kept: Vec::new(),
             last_snapshot_row: None,
             commit_time: PgTimestamp::default(),
             warned_of_other_changes: false,
@@ -332,6 +344,7 @@ impl Rows {
             OnBadRow::Skip => {
                 tracing::warn!(%position, reason, attribute = %bad.attribute, "a bad row is skipped: {}", bad.message);
                 self.teller.bad_row(reason);
+                self.keep(mapping, row, position);
                 self.ledger.passed_over();
                 Ok(Taken::Done)
             }
@@ -372,8 +385,14 @@ impl Rows {
             now_unix_micros: now_unix_micros(),
         };
         let letter = self.encoder.dead_letter(mapping, row, bad, &context);
+        let has_payload =
+            mapping.role(Role::Payload).and_then(|field| row.printed(field)).is_some();
+        let without_payload = has_payload && letter.value.is_none();
         match send(&mut self.producer, topic, &letter, self.ledger.tag()) {
             Ok(bytes) => {
+                if without_payload {
+                    self.keep(mapping, row, position);
+                }
                 let reason = bad.reason.word();
                 self.ledger.enqueued(bytes + EVENT_OVERHEAD);
                 tracing::warn!(%position, reason, attribute = %bad.attribute, "a bad row goes to the dead letters: {}", bad.message);
@@ -383,6 +402,13 @@ impl Rows {
             }
             Err(error) => refused_by_client(&error, dlq),
         }
+    }
+
+    /// Remembers a row that is in the table and nowhere else.
+    fn keep(&mut self, mapping: &Mapping, row: &OutboxRow<'_>, position: Position) {
+        let id = mapping.role(Role::Id).and_then(|field| row.printed(field));
+        let printed_id = id.map(<[u8]>::to_vec);
+        self.kept.push(KeptRow { printed_id, commit_lsn: position.commit_lsn });
     }
 
     /// How long a topic may take to appear: not as long again when it did not the last time.

@@ -315,6 +315,8 @@ pub(super) fn beginning(config: &Config, facts: &Facts, watched: &Watched) -> Ch
         seen_lsn: crate::lsn::Lsn::INVALID,
         seen_time: 0,
         transactional: false,
+        floors: Vec::new(),
+        kept: crate::kafka::floor::Kept::default(),
         unknown: serde_json::Map::new(),
     }
 }

@@ -15,6 +15,7 @@ use crate::error::Failure;
 use crate::kafka::checkpoint::Unreadable;
 use crate::kafka::checkpoint_topic::Stored;
 use crate::kafka::client::{ANSWER_LIMIT, producer_properties};
+use crate::kafka::floor::Moment;
 use crate::kafka::producer::Producer;
 use crate::lsn::Lsn;
 use crate::postgres::catalog::{Catalog, Readable, Server, Slot};
@@ -56,6 +57,8 @@ pub(crate) struct Found {
     /// The same after that.
     after: (Lsn, i64),
     readable: Option<Readable>,
+    /// The server's transactions, after publication and tables were looked at.
+    moment: Moment,
 }
 
 /// Reads the stored checkpoint, also one that cannot be understood. A topic that does not exist
@@ -106,6 +109,7 @@ pub(crate) async fn survey(config: &Config, decode: bool) -> Result<Survey, Fail
         .server()
         .await
         .map_err(|error| Failure::postgres("ask the server for its settings", &error))?;
+    let moment = prepare::moment(&after);
     let (before, after) = ((server.wal_end, server.now), (after.wal_end, after.now));
     let readable = match &slot {
         Some(slot) if decode && !slot.active && lost(slot).is_none() && watched.is_ok() => {
@@ -126,7 +130,7 @@ pub(crate) async fn survey(config: &Config, decode: bool) -> Result<Survey, Fail
     let facts =
         facts(config, (&catalog, &server), (slot.as_ref(), &watched), (&stored, cluster_id))
             .await?;
-    let found = Found { stored, slot, facts, watched, before, after, readable };
+    let found = Found { stored, slot, facts, watched, before, after, readable, moment };
     Ok(Survey { found, catalog, producer })
 }
 

@@ -10,6 +10,7 @@ use super::{Supervisor, claim, first_start};
 use crate::config::{Config, Delivery};
 use crate::error::Failure;
 use crate::kafka::client::{ANSWER_LIMIT, auxiliary, producer_properties};
+use crate::kafka::floor::Moment;
 use crate::kafka::librdkafka::ClientError;
 use crate::kafka::producer::Producer;
 use crate::kafka::topics::Topics;
@@ -28,6 +29,11 @@ const STANDBY_KAFKA_POLL: Duration = Duration::from_secs(10);
 
 /// How often the server hears from us while the proof is made.
 const HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// A moment of the server, for the floors of its tables.
+pub(super) fn moment(server: &Server) -> Moment {
+    Moment { settled_xid: server.settled_xid, next_xid: server.next_xid, time: server.now }
+}
 
 /// The publication and the tables as they were found.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! What is done under the lock of the slot before anything is sent: the proof, and the claim.
 
 use super::first_start::Made;
-use super::prepare::{Reached, Watched, slot};
+use super::prepare::{Reached, Watched, moment, slot};
 use super::{Supervisor, claim, first_start, snapshot};
 use crate::config::{Config, Delivery, Snapshot};
 use crate::error::Failure;
@@ -80,6 +80,20 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
                 return Err(first_start::nothing_stored(config, &facts));
             }
             (None, None) => first_start::adopt(config, &reached.catalog, &facts, watched).await,
+        };
+        // Asked now that the slot is held: what is written from here on is in its stream.
+        let now = reached
+            .catalog
+            .server()
+            .await
+            .map_err(|error| Failure::postgres("ask the server for its settings", &error))?;
+        let before = moment(&reached.server);
+        let given_up = stored.checkpoint.as_ref().is_some_and(|it| it.phase == Phase::Snapshot);
+        let base = match (&work, given_up) {
+            // All rows are sent: those of before with the snapshot, the others with the stream.
+            (Some(_), _) => base.with_everything(&watched.table_oids, before),
+            (None, true) => base.with_floors(&watched.table_oids, moment(&now)),
+            (None, false) => base.with_missing_floors(&watched.table_oids, moment(&now)),
         };
         let claim = (&stored, &facts, self.nonce.as_str());
         let (checkpoint, checkpoint_topic) =

@@ -41,6 +41,8 @@ mod peek;
 #[cfg(test)]
 mod progress;
 #[cfg(test)]
+mod prune;
+#[cfg(test)]
 mod replay;
 #[cfg(test)]
 mod schema_changes;
@@ -50,6 +52,8 @@ mod sdk;
 mod secrets;
 #[cfg(test)]
 mod servers;
+#[cfg(test)]
+mod setup;
 #[cfg(test)]
 mod slot;
 #[cfg(test)]

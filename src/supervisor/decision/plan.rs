@@ -6,6 +6,7 @@ use super::Found;
 use crate::config::Config;
 use crate::error::Failure;
 use crate::kafka::checkpoint::{Checkpoint, Phase};
+use crate::kafka::floor::Kept;
 use crate::ledger::Mark;
 use crate::lsn::Lsn;
 use crate::postgres::catalog::Readable;
@@ -169,14 +170,16 @@ impl Found {
         let beginning = claim::beginning(config, &self.facts, watched).at(mark);
         let stored = self.stored.checkpoint.as_ref();
         let floor = stored.map_or(Lsn::INVALID, |stored| stored.prune_floor);
+        let kept = stored.map(|stored| stored.kept.ids.clone()).unwrap_or_default();
         Checkpoint {
             // What was committed until now may be missing, so nothing of it is proven delivered.
+            kept: Kept { ids: kept, unknown: false },
             prune_floor: floor.max(self.before.0),
             seen_lsn: self.before.0,
             seen_time: self.before.1,
             generation: stored.map_or(0, |stored| stored.generation),
             unknown: stored.map(|stored| stored.unknown.clone()).unwrap_or_default(),
-            ..beginning
+            ..beginning.with_floors(&watched.table_oids, self.moment)
         }
     }
 
@@ -223,6 +226,7 @@ mod tests {
     use crate::kafka::checkpoint::Unreadable;
     use crate::kafka::checkpoint::tests::checkpoint as any_checkpoint;
     use crate::kafka::checkpoint_topic::{Stored, UnreadableRecord};
+    use crate::kafka::floor::{Floor, Moment};
     use crate::postgres::catalog::Slot;
     use crate::proof::{Facts, LastTransaction, TimelineSwitch};
 
@@ -260,6 +264,8 @@ mod tests {
         }
     }
 
+    const NOW: Moment = Moment { settled_xid: 7, next_xid: 9, time: 195_000 };
+
     /// A stream that may go on: the checkpoint at 100, the slot there, the log's end at 200.
     fn found() -> Found {
         let fingerprint = "p1; table 1 t1".to_owned();
@@ -291,6 +297,7 @@ mod tests {
             before: (L(190), 190_000),
             after: (L(195), 195_000),
             readable: Some(Readable::Yes),
+            moment: NOW,
         }
     }
 
@@ -317,6 +324,7 @@ mod tests {
         assert_eq!(plan.record.cluster_id, found.facts.cluster_id);
         assert_eq!(plan.record.fingerprint, found.facts.fingerprint);
         assert!(plan.record.prune_floor >= L(190), "nothing until now is proven delivered");
+        assert_eq!(plan.record.floors, [Floor::at(1, NOW)]);
     }
 
     fn altered(found: &mut Found, fingerprint: &str) {
