@@ -14,3 +14,4 @@ pub mod producer;
 pub mod reading;
 mod refusal;
 pub mod topics;
+pub mod transaction;
