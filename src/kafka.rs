@@ -15,3 +15,4 @@ mod prompt;
 pub mod reading;
 mod refusal;
 pub mod topics;
+pub mod transaction;

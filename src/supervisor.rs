@@ -69,6 +69,8 @@ pub struct Supervisor<L> {
     nonce: String,
     refused: Refused,
     alone_until: Option<Position>,
+    /// This process made the slot, so nothing was sent from it before.
+    made_slot: bool,
     /// Rows of a snapshot that are sent one at a time.
     alone_in_snapshot: Option<SnapshotWindow>,
 }
@@ -93,6 +95,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             nonce: nonce(),
             refused: Refused::default(),
             alone_until: None,
+            made_slot: false,
             alone_in_snapshot: None,
         }
     }

@@ -26,8 +26,10 @@ use super::certificates::Certificates;
 use super::refusal;
 
 mod rights;
+mod transactions;
 
 pub use rights::Rights;
+pub use transactions::Refusal;
 
 /// A refusal by librdkafka, named.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +75,9 @@ pub enum Happening {
     Fatal(ClientError),
     /// Something that librdkafka deals with by itself, such as a broker that went away.
     Notice(ClientError),
+    /// The transaction was not committed, or it is not known whether it was. Told by
+    /// [`crate::kafka::producer::Producer`], never by librdkafka's queue.
+    Transaction(ClientError),
 }
 
 /// A topic's handle, which spares librdkafka the look-up by name at each record.
@@ -278,6 +283,12 @@ impl Client {
             // SAFETY: reads this thread's last error.
             None => Err(error_of(unsafe { rd::rd_kafka_last_error() })),
         }
+    }
+
+    /// Whether this client made the topic's handle: with another's, librdkafka does anything.
+    #[must_use]
+    pub fn owns(&self, topic: &Topic) -> bool {
+        Arc::ptr_eq(&self.instance, &topic._instance)
     }
 
     /// Enqueues one record behind all that were enqueued before it. Never blocks; copies key,

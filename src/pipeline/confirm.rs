@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::rows::{Rows, now_unix_micros};
-use super::{Outcome, Pipeline};
+use super::{Outcome, Pipeline, Settings};
 use crate::error::Failure;
 use crate::kafka::checkpoint::Checkpoint;
 use crate::kafka::floor::Moment;
@@ -43,6 +43,7 @@ impl Pipeline {
         let mut violation = None;
         let mut stored = false;
         let now = now_unix_micros() + self.settings.clock_skew;
+        let (mut thrown_away, mut uncommitted) = (false, None);
         let Rows { ledger, producer, teller, .. } = &mut self.rows;
         let counts = &self.counts;
         let in_snapshot = self.snapshot.is_some();
@@ -50,9 +51,7 @@ impl Pipeline {
         producer.happenings(|happening| match happening {
             Happening::Delivered { tag: CHECKPOINT_TAG, .. } => {
                 stored = true;
-                if let Err(error) = ledger.checkpoint_delivered() {
-                    violation = Some(error);
-                }
+                violation = ledger.checkpoint_delivered().err().or(violation.take());
             }
             Happening::Delivered { tag, count, bytes, topic } => {
                 confirmed = true;
@@ -66,17 +65,17 @@ impl Pipeline {
                         teller.latency(now.saturating_sub(settled.oldest), settled.rows);
                     }
                 });
-                if let Err(error) = result {
-                    violation = Some(error);
-                }
+                violation = result.err().or(violation.take());
             }
             Happening::Failed { topic, error, .. } => {
                 teller.produce_error(error.code);
                 let secondary = meaning(error.code) == Meaning::Secondary;
+                thrown_away |= secondary;
                 if failed.is_none() && !secondary {
                     failed = Some((topic, error));
                 }
             }
+            Happening::Transaction(error) => uncommitted = Some(error),
             Happening::Fatal(error) => fatal = Some(error),
             Happening::Notice(error) => {
                 teller.kafka_trouble(&error.to_string());
@@ -88,6 +87,10 @@ impl Pipeline {
         if let Some(violation) = violation {
             return Err(Failure::again("internal", violation.to_string()));
         }
+        if thrown_away && failed.is_none() {
+            // A transaction that fails as a whole takes its records with it without a reason.
+            failed = producer.cause().map(|error| (String::new(), error));
+        }
         if stored {
             teller.checkpoint();
             self.stored_at = Some(Instant::now());
@@ -98,11 +101,26 @@ impl Pipeline {
         if let Some(error) = fatal {
             self.fatal.get_or_insert((error, Instant::now()));
         }
-        match (failed, unknown_to_kafka) {
-            (Some((topic, error)), _) => self.delivery_failed(&topic, &error).map(Some),
+        self.look_for_new_client();
+        match (failed, uncommitted, unknown_to_kafka) {
+            (Some((topic, error)), ..) => self.delivery_failed(&topic, &error).map(Some),
+            (None, Some(error), _) => Err(Failure::kafka("commit a transaction", &error)),
             // librdkafka would try the same password for ever. The next generation has it read again.
-            (None, Some(error)) => Err(Failure::kafka_authentication(&error)),
-            (None, None) => self.fatal_without_cause(),
+            (None, None, Some(error)) => Err(Failure::kafka_authentication(&error)),
+            (None, None, None) => self.fatal_without_cause(),
+        }
+    }
+
+    /// In exactly-once the producer may have got itself another client between two transactions.
+    fn look_for_new_client(&mut self) {
+        let Some(topics) = self.rows.producer.new_addresses() else { return };
+        let teller = &self.rows.teller;
+        let count = |(name, address): (String, usize)| (address, teller.topic(&name));
+        self.counts = topics.into_iter().map(count).collect();
+        // It asks for a topic of the client of before.
+        if let Some(question) = self.question.take() {
+            question.answer.abort();
+            self.unread = true;
         }
     }
 
@@ -175,26 +193,45 @@ impl Pipeline {
         }
     }
 
-    /// Writes a checkpoint, if one is due.
+    /// Writes a checkpoint, if one is due: of what is confirmed, or in exactly-once of what is in
+    /// the transaction that it ends.
     pub(super) fn checkpoint(&mut self) -> Result<(), Failure> {
-        if self.fatal.is_some() || self.snapshot.is_some() {
+        if self.fatal.is_some() {
             return Ok(());
         }
+        if self.snapshot.is_some() {
+            // A snapshot stores no progress, but what is confirmed of it is to be seen.
+            let ends = self.rows.producer.open_since().is_some() && self.ends_transaction();
+            return if ends { self.close_transaction() } else { Ok(()) };
+        }
+        let once = self.rows.producer.is_transactional();
+        let ledger = &self.rows.ledger;
+        let due = if once { ledger.due_with_rows() } else { ledger.due() };
         let waited = self.checkpointed_at.elapsed();
-        let mark = match self.rows.ledger.due() {
+        let mark = match due {
             Due::Nothing => return Ok(()),
-            Due::Rows(mark) if self.draining.is_some() || waited >= CHECKPOINT_INTERVAL => mark,
+            Due::Rows(mark) if once && self.ends_transaction() => mark,
+            Due::Rows(mark)
+                if !once && (self.draining.is_some() || waited >= CHECKPOINT_INTERVAL) =>
+            {
+                mark
+            }
             Due::Idle(mark, bytes)
-                if bytes >= IDLE_BYTES
+                if (bytes >= IDLE_BYTES
                     || waited >= IDLE_INTERVAL
-                    || (self.asked && waited >= ASKED_INTERVAL) =>
+                    || (self.asked && waited >= ASKED_INTERVAL))
+                    && self.rows.producer.takes_records() =>
             {
                 mark
             }
             Due::Rows(_) | Due::Idle(..) => return Ok(()),
         };
         if self.write_checkpoint(mark)? {
-            self.rows.ledger.checkpoint_enqueued(mark);
+            if once {
+                self.rows.ledger.checkpoint_enqueued_with_rows(mark);
+            } else {
+                self.rows.ledger.checkpoint_enqueued(mark);
+            }
             self.asked = false;
         }
         Ok(())
@@ -220,6 +257,7 @@ impl Pipeline {
         );
         match enqueued {
             Ok(()) => {
+                self.close_transaction()?;
                 self.checkpointed_at = Instant::now();
                 self.hurry();
                 Ok(true)
@@ -236,6 +274,26 @@ impl Pipeline {
         if hurried || (in_flight <= FEW && !self.pace.is_behind()) {
             self.rows.producer.hurry();
         }
+    }
+
+    /// In exactly-once: nothing more comes into the open transaction.
+    fn close_transaction(&mut self) -> Result<(), Failure> {
+        let closed = self.rows.producer.close_transaction();
+        closed.map_err(|error| Failure::kafka("commit a transaction", &error))
+    }
+
+    /// Whether the transaction ends here: it was open for long enough, or nothing more comes into
+    /// it. Rows that were passed over are stored in a transaction of their own.
+    fn ends_transaction(&self) -> bool {
+        let Settings { transaction_interval: interval, max_in_flight, .. } = self.settings;
+        if !self.rows.producer.takes_records() {
+            return false;
+        }
+        let since = self.rows.producer.open_since().unwrap_or(self.checkpointed_at);
+        since.elapsed() >= interval
+            || self.draining.is_some()
+            || self.sends_alone()
+            || self.rows.ledger.in_flight_bytes() >= max_in_flight
     }
 
     fn update(&self) -> StatusUpdate {

@@ -388,7 +388,7 @@ impl Rows {
         let has_payload =
             mapping.role(Role::Payload).and_then(|field| row.printed(field)).is_some();
         let without_payload = has_payload && letter.value.is_none();
-        match send(&self.producer, topic, &letter, self.ledger.tag()) {
+        match send(&mut self.producer, topic, &letter, self.ledger.tag()) {
             Ok(bytes) => {
                 if without_payload {
                     self.keep(mapping, row, position);
@@ -450,7 +450,7 @@ fn is_unknown(unknown: &mut HashMap<String, Instant>, topic: &str) -> bool {
 }
 
 fn send(
-    producer: &Producer,
+    producer: &mut Producer,
     topic: TopicId,
     event: &Event<'_>,
     tag: u64,
