@@ -11,6 +11,7 @@ pub mod inspect;
 pub mod librdkafka;
 pub mod options;
 pub mod producer;
+mod prompt;
 pub mod reading;
 mod refusal;
 pub mod topics;

@@ -444,6 +444,7 @@ impl Pipeline {
                     in_flight = self.rows.ledger.in_flight_rows(),
                     "draining: no more rows are read; waiting for kafka's confirmations"
                 );
+                self.hurry();
             }
             Action::Deliveries => {
                 if let Some(outcome) = self.deliveries()? {
@@ -468,7 +469,9 @@ impl Pipeline {
             Action::Bytes(bytes) => {
                 self.last_read = bytes;
                 self.silent_since = Instant::now();
-                self.take_rows()?;
+                if self.take_rows()? {
+                    self.hurry();
+                }
             }
             Action::SnapshotBatch(batch) => self.snapshot_batch(batch)?,
             Action::StreamEnded(error) => {

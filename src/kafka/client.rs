@@ -5,6 +5,7 @@ use std::time::Duration;
 use rdkafka::config::ClientConfig;
 
 use super::options::KafkaOptions;
+use super::prompt::LINGER;
 use super::transaction;
 
 /// How long a question to the brokers may take before it counts as unanswered.
@@ -72,7 +73,7 @@ pub fn producer_properties(
     let mut ours = shared(options, name);
     for (property, value) in [
         ("compression.codec", "lz4"),
-        ("linger.ms", "1"),
+        ("linger.ms", LINGER),
         ("batch.num.messages", "20000"),
         ("batch.size", "1000000"),
         ("retry.backoff.ms", "50"),

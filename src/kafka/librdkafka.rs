@@ -481,6 +481,14 @@ impl Handle {
         }
     }
 
+    /// Lets nothing that is enqueued linger, until everything is reported on or `limit` has passed.
+    /// Blocks for that long. Another thread must take the reports meanwhile.
+    pub fn flush(&self, limit: std::time::Duration) {
+        // SAFETY: the instance is alive; with delivery reports as events this only waits. What it
+        // gives back is whether `limit` passed.
+        unsafe { rd::rd_kafka_flush(self.0.rk.as_ptr(), milliseconds(limit)) };
+    }
+
     /// What the brokers know of a topic. Blocks for `limit` at most. Brokers that create topics
     /// on their own do so when asked, where `allow.auto.create.topics` is set.
     ///

@@ -11,6 +11,7 @@ use std::time::Duration;
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::librdkafka::{Client, ClientError, Handle, Happening, Topic};
+use super::prompt::{LINGER, Prompt};
 use super::transaction::{self, Transactions, Turn};
 
 /// How long a topic that was never seen may take to appear, for brokers that create topics when
@@ -31,6 +32,8 @@ pub struct TopicId(usize);
 #[derive(Debug)]
 pub struct Producer {
     client: Client,
+    /// None where a linger was configured, which then holds, and in transactions.
+    prompt: Option<Prompt>,
     topics: Vec<Topic>,
     by_name: HashMap<String, TopicId>,
     /// The topic of the row before, since rows of one topic tend to follow each other.
@@ -102,7 +105,22 @@ impl Producer {
     pub fn new(properties: &[(String, String)]) -> Result<Self, ClientError> {
         let client =
             Client::new(properties.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
-        Ok(Self { client, topics: Vec::new(), by_name: HashMap::new(), last: None, once: None })
+        let lingers = properties.iter().any(|(name, value)| name == "linger.ms" && value == LINGER);
+        let prompt =
+            lingers.then(|| Prompt::start(client.handle())).transpose().map_err(|error| {
+                ClientError {
+                    code: RDKafkaErrorCode::CriticalSystemResource,
+                    message: format!("no thread for the producer: {error}"),
+                }
+            })?;
+        Ok(Self {
+            client,
+            prompt,
+            topics: Vec::new(),
+            by_name: HashMap::new(),
+            last: None,
+            once: None,
+        })
     }
 
     /// Starts a producer whose records stand in transactions. It does nothing to the brokers
@@ -118,7 +136,8 @@ impl Producer {
             told: Vec::new(),
             renewed: false,
         };
-        Ok(Self { once: Some(once), ..producer })
+        // A commit does not let records linger, and nothing is read before it.
+        Ok(Self { once: Some(once), prompt: None, ..producer })
     }
 
     /// Whether its records stand in transactions.
@@ -279,6 +298,14 @@ impl Producer {
         Ok(())
     }
 
+    /// Lets what is enqueued leave at once, without waiting for a batch to fill. Costs a wake-up of
+    /// two threads, so it is for times of little load. Does nothing where a linger is configured.
+    pub fn hurry(&self) {
+        if let Some(prompt) = &self.prompt {
+            prompt.now();
+        }
+    }
+
     /// Waits until there may be something to take. Cancel safe.
     ///
     /// # Errors
@@ -344,7 +371,7 @@ impl Producer {
         value: Option<&[u8]>,
     ) -> Result<(), ClientError> {
         self.enqueue(topic, Some(key), value, std::iter::empty(), CHECKPOINT_TAG)?;
-        self.close_transaction()?;
+        self.hurry();
         let mut delivered = false;
         loop {
             let mut result = None;

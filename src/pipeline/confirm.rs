@@ -28,6 +28,9 @@ const IDLE_BYTES: u64 = 64 * 1024 * 1024;
 /// than this. A server that shuts down asks until everything is flushed, and would wait.
 const ASKED_INTERVAL: Duration = Duration::from_secs(1);
 
+/// With more than this under way, waiting for fuller batches gains more than it costs.
+const FEW: u64 = 256;
+
 /// How long a broken producer may take to report what broke it. It comes in the same millisecond.
 const CAUSE_LIMIT: Duration = Duration::from_secs(1);
 
@@ -256,10 +259,20 @@ impl Pipeline {
             Ok(()) => {
                 self.close_transaction()?;
                 self.checkpointed_at = Instant::now();
+                self.hurry();
                 Ok(true)
             }
             Err(error) if error.code == rdkafka::types::RDKafkaErrorCode::QueueFull => Ok(false),
             Err(error) => Err(Failure::kafka("write the checkpoint", &error)),
+        }
+    }
+
+    /// Lets what was enqueued leave at once, unless there is a backlog to be sent in large batches.
+    pub(super) fn hurry(&self) {
+        let in_flight = self.rows.ledger.in_flight_rows();
+        let hurried = self.draining.is_some() || self.sends_alone();
+        if hurried || (in_flight <= FEW && !self.pace.is_behind()) {
+            self.rows.producer.hurry();
         }
     }
 
