@@ -24,7 +24,7 @@
 //! later and end the *next* one half-way: torn, or lost with its checkpoint stored (Jepsen on
 //! KAFKA-17754; librdkafka issue 5423). librdkafka does not tell that it has sent twice, but it
 //! waits `retry.backoff.ms` less a fifth before (`rd_kafka_buf_retry`). That is set to
-//! [`RETRY_BACKOFF`] here, so a commit that took less than [`SUSPICIOUS`] was asked for once. After
+//! [`RETRY_BACKOFF`] here, so a commit that took less than `SUSPICIOUS` was asked for once. After
 //! any other the next transaction begins under a new epoch, which a late request does not have.
 //!
 //! *Who waits.* librdkafka's calls block. They are made on a thread of their own, one at a time, so
