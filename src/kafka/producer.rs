@@ -371,6 +371,7 @@ impl Producer {
         value: Option<&[u8]>,
     ) -> Result<(), ClientError> {
         self.enqueue(topic, Some(key), value, std::iter::empty(), CHECKPOINT_TAG)?;
+        self.close_transaction()?;
         self.hurry();
         let mut delivered = false;
         loop {
