@@ -45,8 +45,8 @@ pub struct Arguments {
     /// The slot too. From then on it holds back the server's log until walpost reads it.
     #[arg(long)]
     slot: bool,
-    /// Drops slot and publication, after the slot's name was typed.
-    #[arg(long, conflicts_with_all = ["apply", "table", "checks", "no_select", "prune", "slot"])]
+    /// Drops slot and publication, after the slot's name was typed; with --slot only the slot.
+    #[arg(long, conflicts_with_all = ["apply", "table", "checks", "no_select", "prune"])]
     drop: bool,
     /// Does not ask.
     #[arg(long, requires = "drop")]
@@ -106,7 +106,8 @@ async fn drop(
     (catalog, found): (&Catalog, &Found),
     arguments: &Arguments,
 ) -> Result<Exit, Stopped> {
-    let steps = drop_steps(config, found).map_err(|error| refused(error, "nothing was changed"))?;
+    let steps = drop_steps(config, found, arguments.slot)
+        .map_err(|error| refused(error, "nothing was changed"))?;
     if found.slot == Some(true) {
         return Err(refused(
             format!("slot {} is in use: a walpost is at work", config.slot),
@@ -117,9 +118,16 @@ async fn drop(
         if !arguments.json {
             print(&steps, false)?;
         }
+        let what = if arguments.slot {
+            format!("slot {} of database {} is", config.slot, config.database.database)
+        } else {
+            format!(
+                "slot {} and publication {} of database {} are",
+                config.slot, config.publication, config.database.database
+            )
+        };
         let question = format!(
-            "slot {} and publication {} of database {} are dropped; a later walpost begins anew, and halts where its checkpoint topic is still there",
-            config.slot, config.publication, config.database.database
+            "{what} dropped; a later walpost begins anew, and halts where its checkpoint topic is still there"
         );
         confirm::word(&question, &config.slot, arguments.yes)?;
     }

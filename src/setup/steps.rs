@@ -349,22 +349,28 @@ fn slot_step(config: &Config, found: &Found) -> Result<Step, Unusable> {
     .alone())
 }
 
-/// What `--drop` does.
+/// What `--drop` does; the publication, which may be somebody else's, stays with `slot_only`.
 ///
 /// # Errors
 /// A name cannot be quoted.
-pub(crate) fn drop_steps(config: &Config, found: &Found) -> Result<Vec<Step>, Unusable> {
-    Ok(vec![
-        Step::new(
-            "the slot: what it holds and has not been delivered is in the table only",
-            format!("SELECT pg_drop_replication_slot({})", literal(&config.slot)?),
-            found.slot.is_none(),
-        )
-        .alone(),
-        Step::new(
-            "the publication",
-            format!("DROP PUBLICATION {}", identifier(&config.publication)?),
-            found.publication.is_none(),
-        ),
-    ])
+pub(crate) fn drop_steps(
+    config: &Config,
+    found: &Found,
+    slot_only: bool,
+) -> Result<Vec<Step>, Unusable> {
+    let slot = Step::new(
+        "the slot: what it holds and has not been delivered is in the table only",
+        format!("SELECT pg_drop_replication_slot({})", literal(&config.slot)?),
+        found.slot.is_none(),
+    )
+    .alone();
+    if slot_only {
+        return Ok(vec![slot]);
+    }
+    let publication = Step::new(
+        "the publication",
+        format!("DROP PUBLICATION {}", identifier(&config.publication)?),
+        found.publication.is_none(),
+    );
+    Ok(vec![slot, publication])
 }

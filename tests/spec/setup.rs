@@ -130,8 +130,14 @@ fn setup_prints_first_and_never_the_password() {
         database.name()
     );
     assert_eq!(database.value(&slots), "1");
-    done(&settings, &["setup", "--drop", "--yes"]);
+    // As the chart's hook does after `helm uninstall`.
+    let dropped = done(&settings, &["setup", "--drop", "--slot", "--yes"]);
+    assert!(dropped.starts_with("done") && dropped.contains("pg_drop_"), "{dropped}");
     assert_eq!(database.value(&slots), "0");
+    assert_eq!(database.value("select count(*) from pg_publication"), "1");
+    let again = done(&settings, &["setup", "--drop", "--slot", "--yes"]);
+    assert!(again.starts_with("present"), "{again}");
+    done(&settings, &["setup", "--drop", "--yes"]);
     assert_eq!(database.value("select count(*) from pg_publication"), "0");
 }
 
