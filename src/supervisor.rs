@@ -34,6 +34,7 @@ mod prepare;
 mod prove;
 mod pruning;
 mod snapshot;
+mod standby;
 mod watcher;
 
 use backoff::Backoff;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::first_start::Made;
 use super::prove::Identity;
 use super::watcher::{self, Watching};
-use super::{Supervisor, claim, first_start};
+use super::{Supervisor, claim, first_start, standby};
 use crate::config::{Config, Delivery};
 use crate::error::Failure;
 use crate::kafka::client::{ANSWER_LIMIT, auxiliary, producer_properties};
@@ -217,7 +217,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
     /// Waits until nobody holds the slot.
     async fn wait_for_slot(&self, config: &Config, reached: &Reached) -> Result<(), Failure> {
         let mut asked_kafka = tokio::time::Instant::now();
-        let mut standby = false;
+        let mut waiting = false;
         loop {
             self.heartbeat.beat();
             let slot = slot(config, &reached.catalog).await?;
@@ -225,8 +225,9 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             if !slot.active {
                 return Ok(());
             }
-            if !standby {
-                standby = true;
+            if !waiting {
+                standby::could_take_over(config, reached).await?;
+                waiting = true;
                 tracing::info!(
                     slot = config.slot,
                     holder_pid = slot.active_pid,

@@ -45,6 +45,10 @@ mod prune;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]
+mod rollback;
+#[cfg(test)]
+mod rolling_update;
+#[cfg(test)]
 mod schema_changes;
 #[cfg(test)]
 mod sdk;

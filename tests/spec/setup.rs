@@ -132,7 +132,8 @@ fn setup_prints_first_and_never_the_password() {
     assert_eq!(database.value(&slots), "1");
     // As the chart's hook does after `helm uninstall`.
     let dropped = done(&settings, &["setup", "--drop", "--slot", "--yes"]);
-    assert!(dropped.starts_with("done") && dropped.contains("pg_drop_"), "{dropped}");
+    assert!(dropped.contains("done        SELECT pg_drop_"), "{dropped}");
+    assert!(!dropped.contains("PUBLICATION"), "{dropped}");
     assert_eq!(database.value(&slots), "0");
     assert_eq!(database.value("select count(*) from pg_publication"), "1");
     let again = done(&settings, &["setup", "--drop", "--slot", "--yes"]);
