@@ -20,8 +20,8 @@ test: ## all tests, with real Postgres 14 and 18 and a real Kafka (about 10 minu
 	@deploy/dev/install build postgres-14 postgres-18 kafka
 	cargo test --locked
 
-test-tools: ## dependencies, scripts, compose file, chart, alerts, dashboards, events: each by its real tool
-	@set -e; for tool in deny shell demo compose helm examples alerts monitoring metrics sdk; do echo "== deploy/test-tools/$$tool"; deploy/test-tools/$$tool; done
+test-tools: ## dependencies, scripts, compose file, chart, its pod, alerts, dashboards, events: each by its real tool
+	@set -e; for tool in deny shell demo compose helm pod examples alerts monitoring metrics sdk; do echo "== deploy/test-tools/$$tool"; deploy/test-tools/$$tool; done
 
 bench: ## speed beside pg_recvlogical, latency (1,000,000 rows; a quick look: ROWS=100000 RUNS=1 make bench)
 	@deploy/bench/run
@@ -29,5 +29,5 @@ bench: ## speed beside pg_recvlogical, latency (1,000,000 rows; a quick look: RO
 torture: ## faults for hours, until something gives
 	@echo "make torture: the long fault test is not written yet; make test has the short ones" >&2; exit 1
 
-test-kubernetes: ## the chart on a real API server (about 10 minutes to build one)
-	@echo "make test-kubernetes: the test on a real API server is not written yet; make test-tools checks the chart by helm" >&2; exit 1
+test-kubernetes: ## the chart on a real API server (which is built the first time: 10 minutes and more)
+	@deploy/test-kubernetes
