@@ -1,5 +1,6 @@
 //! Kafka: the ordered producer, the checkpoint topic, dead letters, topics.
 
+pub mod batch_limits;
 pub mod checkpoint;
 pub mod checkpoint_topic;
 pub mod client;

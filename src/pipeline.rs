@@ -28,11 +28,12 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::error::Failure;
+use crate::kafka::batch_limits::BatchLimits;
 use crate::kafka::checkpoint::Checkpoint;
 use crate::kafka::librdkafka::ClientError;
-use crate::kafka::producer::{Producer, Resolution, TopicId};
+use crate::kafka::producer::{Producer, TopicId};
 use crate::ledger::{Due, Ledger};
-use crate::lsn::{Lsn, Position};
+use crate::lsn::Lsn;
 use crate::postgres::replication::ReplicationStream;
 use crate::proof;
 use crate::status::counts::TopicCount;
@@ -40,20 +41,23 @@ use crate::status::facts::{InFlight, Positions};
 use crate::status::{HaltCode, Heartbeat, State};
 
 mod confirm;
+mod letter;
 mod pace;
 mod question;
+mod refusal;
 mod rows;
 mod take;
 mod tell;
 
 pub(crate) use question::TopicMaker;
-pub(crate) use rows::{Refused, RowSettings};
+pub(crate) use refusal::{Alone, Refusals, Suspects};
+pub(crate) use rows::RowSettings;
 pub(crate) use tell::{KnownTopics, Teller, Trouble};
 
 use confirm::CHECKPOINT_INTERVAL;
 use pace::Pace;
-use question::{Question, answer};
-use rows::Rows;
+use question::{Answer, Question, answer};
+use rows::{Rows, Until};
 use tell::{Progress, known};
 
 /// The loop turns at least this often, to refresh what the process says of itself.
@@ -89,10 +93,8 @@ pub(crate) struct Generation {
     pub(crate) checkpoint: Checkpoint,
     /// Where those go.
     pub(crate) checkpoint_topic: TopicId,
-    /// Rows that Kafka refused when they were sent alone.
-    pub(crate) refused: Refused,
-    /// Up to here, rows are sent one at a time, because Kafka refused one of them.
-    pub(crate) alone_until: Option<Position>,
+    /// What Kafka refused before.
+    pub(crate) refusals: Refusals,
 }
 
 /// What the loop is told.
@@ -112,6 +114,10 @@ pub(crate) struct Settings {
     pub(crate) checkpoint_topic: String,
     /// Topics that were there.
     pub(crate) known_topics: KnownTopics,
+    /// How large a batch the topics take.
+    pub(crate) batch_limits: BatchLimits,
+    /// How large the batches of this generation's producer get.
+    pub(crate) batch_size: usize,
     /// The server's clock less ours, microseconds.
     pub(crate) clock_skew: i64,
 }
@@ -128,19 +134,27 @@ pub(crate) enum Outcome {
     },
     /// Something went wrong.
     Failed(Failure),
-    /// Kafka refused a record among these: send them one at a time.
+    /// Everything that was taken is confirmed, stored and flushed, and a topic was found that
+    /// takes smaller batches than this producer makes.
+    SmallerBatches,
+    /// Kafka refused a batch, or several.
     RefusedBatch {
-        /// The last row that was enqueued.
-        until: Position,
+        /// The rows of which it refused one.
+        suspects: Vec<Suspects>,
+        /// It was for the size.
+        too_large: bool,
     },
-    /// Kafka refused this row, which was sent alone.
-    RefusedRow {
-        /// Its place.
-        position: Position,
+    /// Kafka refused this record, which was sent alone.
+    RefusedAlone {
+        /// Which.
+        alone: Alone,
         /// What Kafka said.
         said: String,
-        /// Up to here rows are still sent one at a time.
-        until: Option<Position>,
+    },
+    /// A dead letter cannot be written, whatever is in it.
+    LetterFailed {
+        /// What Kafka said.
+        said: String,
     },
 }
 
@@ -152,7 +166,7 @@ enum Action {
     StatusDue,
     Tick,
     Facts,
-    Resolved(String, Resolution),
+    Resolved(String, Answer),
     Bytes(usize),
     StreamEnded(crate::postgres::error::Error),
     Broken(String),
@@ -165,7 +179,12 @@ pub(crate) struct Pipeline {
     rows: Rows,
     checkpoint: Checkpoint,
     checkpoint_topic: TopicId,
-    alone_until: Option<Position>,
+    /// What the next row's record waits for, since it is sent alone.
+    waits: Option<Until>,
+    /// The record that was sent alone and is not answered.
+    alone: Option<Alone>,
+    /// A topic takes smaller batches than these: the generation ends when all is stored.
+    ending: bool,
     settings: Settings,
     heartbeat: Arc<Heartbeat>,
     facts: watch::Receiver<CatalogFacts>,
@@ -208,7 +227,7 @@ impl Pipeline {
         let rows = Rows::new(
             settings.rows.clone(),
             (Ledger::new(mark), generation.producer),
-            generation.refused,
+            generation.refusals,
             teller,
         )?;
         let now = Instant::now();
@@ -217,7 +236,9 @@ impl Pipeline {
             rows,
             checkpoint: generation.checkpoint,
             checkpoint_topic: generation.checkpoint_topic,
-            alone_until: generation.alone_until,
+            waits: None,
+            alone: None,
+            ending: false,
             settings,
             heartbeat,
             facts,
@@ -260,11 +281,12 @@ impl Pipeline {
             question.answer.abort();
         }
         match outcome {
-            Outcome::Drained => self.close().await,
+            Outcome::Drained | Outcome::SmallerBatches => self.close(outcome).await,
             Outcome::DrainDeadline { .. }
             | Outcome::Failed(_)
             | Outcome::RefusedBatch { .. }
-            | Outcome::RefusedRow { .. } => {
+            | Outcome::RefusedAlone { .. }
+            | Outcome::LetterFailed { .. } => {
                 self.rows.producer.abandon();
                 outcome
             }
@@ -354,11 +376,10 @@ impl Pipeline {
             && self.fatal.is_none()
             && self.question.is_none()
             && self.held.is_none()
-            && if self.alone_until.is_some() {
-                self.rows.ledger.in_flight_rows() == 0
-            } else {
-                self.rows.ledger.in_flight_bytes() < self.settings.max_in_flight
-            }
+            && self.waits.is_none()
+            && self.alone.is_none()
+            && !self.ending
+            && self.rows.ledger.in_flight_bytes() < self.settings.max_in_flight
     }
 
     /// Does it. `Some` ends the generation.
@@ -390,7 +411,7 @@ impl Pipeline {
                     return Err(failure);
                 }
             }
-            Action::Resolved(topic, resolution) => self.resolved(topic, resolution)?,
+            Action::Resolved(topic, answer) => self.resolved(topic, answer)?,
             Action::Bytes(bytes) => {
                 self.last_read = bytes;
                 self.silent_since = Instant::now();
@@ -406,6 +427,7 @@ impl Pipeline {
         if self.rows.ledger.flush_lsn() > self.flushed {
             self.send_status().await?;
         }
+        self.answered_alone();
         self.say();
         Ok(self.drained())
     }

@@ -10,6 +10,7 @@
 //! *generation*: the producer is purged, the slot released, and the next attempt starts from the
 //! stored checkpoint.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,12 +19,13 @@ use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::error::Failure;
-use crate::lsn::Position;
+use crate::kafka::batch_limits::BatchLimits;
 use crate::metrics::Metrics;
-use crate::pipeline::{KnownTopics, Outcome, Pipeline, Refused, Teller, Trouble};
+use crate::pipeline::{KnownTopics, Outcome, Pipeline, Refusals, Teller, Trouble};
 use crate::status::{Heartbeat, Status};
 
 mod backoff;
+mod batches;
 mod claim;
 pub(crate) mod decision;
 mod first_start;
@@ -33,10 +35,6 @@ mod watcher;
 use backoff::Backoff;
 pub(crate) use first_start::fingerprint;
 pub(crate) use prepare::last_transaction;
-
-/// Refused rows that are remembered at most. Each is a row that Kafka refused when it was sent
-/// alone; more than this is no longer a matter of single rows.
-const REFUSED_MAX: usize = 10_000;
 
 /// An attempt that worked for this long begins its next pauses from the shortest.
 const LONG_ENOUGH: Duration = Duration::from_secs(30);
@@ -59,8 +57,10 @@ pub struct Supervisor<L> {
     known_topics: KnownTopics,
     /// Tells this process from another one that claims the same generation.
     nonce: String,
-    refused: Refused,
-    alone_until: Option<Position>,
+    refusals: Refusals,
+    batch_limits: BatchLimits,
+    /// Topics that refused a batch for its size: their limits are not what was believed.
+    doubted: BTreeSet<String>,
 }
 
 impl<L> std::fmt::Debug for Supervisor<L> {
@@ -81,8 +81,9 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             heartbeat,
             known_topics: KnownTopics::default(),
             nonce: nonce(),
-            refused: Refused::new(),
-            alone_until: None,
+            refusals: Refusals::default(),
+            batch_limits: BatchLimits::default(),
+            doubted: BTreeSet::new(),
         }
     }
 
@@ -144,18 +145,22 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             Outcome::Drained => Attempt::Ended(Ended::Drained),
             Outcome::DrainDeadline { unsettled } => Attempt::Ended(Ended::Unsettled(unsettled)),
             Outcome::Failed(failure) => Attempt::Failed(failure),
-            Outcome::RefusedBatch { until } => {
-                tracing::warn!(%until, "kafka refused a record of a batch; rows up to there are sent one at a time to find it");
-                self.alone_until = Some(until);
+            Outcome::SmallerBatches => Attempt::Again,
+            Outcome::RefusedBatch { suspects, too_large } => {
+                if too_large {
+                    let topics = suspects.iter().map(|suspects| suspects.topic.clone());
+                    self.doubted.extend(topics);
+                }
+                self.refusals.suspect(suspects);
                 Attempt::Again
             }
-            Outcome::RefusedRow { position, said, until } => {
-                tracing::warn!(%position, said, "kafka refused this row when it was sent alone");
-                if self.refused.len() >= REFUSED_MAX {
-                    self.refused.pop_first();
-                }
-                self.refused.insert(position, said);
-                self.alone_until = until;
+            Outcome::RefusedAlone { alone, said } => {
+                tracing::warn!(position = %alone.position, said, "kafka refused this row's record, which was sent alone");
+                self.refusals.refused(alone, said);
+                Attempt::Again
+            }
+            Outcome::LetterFailed { said } => {
+                self.refusals.letter_failed(said);
                 Attempt::Again
             }
         }

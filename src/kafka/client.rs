@@ -60,6 +60,8 @@ fn overlay(
 ///   in the log, and "gapless" does not cover time-outs.
 /// - `partitioner=murmur2_random`: Java's placement, so that a key stays where other producers and
 ///   a former Debezium put it; librdkafka's own default is CRC32.
+/// - `batch.size` is what the configuration asks for, or less where a topic takes less; see
+///   [`batch_limits`](super::batch_limits).
 /// - The two queue limits are off because the pipeline bounds what is in flight by bytes.
 #[must_use]
 pub fn producer_properties(
@@ -67,13 +69,13 @@ pub fn producer_properties(
     name: &str,
     max_event: usize,
     create_topics: bool,
+    batch_size: usize,
 ) -> Vec<(String, String)> {
     let mut ours = shared(options, name);
     for (property, value) in [
         ("compression.codec", "lz4"),
         ("linger.ms", "1"),
         ("batch.num.messages", "20000"),
-        ("batch.size", "1000000"),
         ("retry.backoff.ms", "50"),
     ] {
         ours.push((property.to_owned(), value.to_owned()));
@@ -91,6 +93,7 @@ pub fn producer_properties(
         ("queue.buffering.max.kbytes", "2147483647".to_owned()),
         ("allow.auto.create.topics", create_topics.to_string()),
         ("log.queue", "true".to_owned()),
+        ("batch.size", batch_size.to_string()),
     ] {
         properties.retain(|(theirs, _)| theirs != property);
         properties.push((property.to_owned(), value));

@@ -22,7 +22,9 @@ use rdkafka::bindings as rd;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 use tokio::net::unix::pipe;
 
+mod question;
 mod rights;
+mod topic_config;
 
 pub use rights::Rights;
 

@@ -30,10 +30,18 @@ pub struct TopicId(usize);
 #[derive(Debug)]
 pub struct Producer {
     client: Client,
-    topics: Vec<Topic>,
+    topics: Vec<Known>,
     by_name: HashMap<String, TopicId>,
     /// The topic of the row before, since rows of one topic tend to follow each other.
     last: Option<(String, TopicId)>,
+}
+
+/// A topic and what it takes.
+#[derive(Debug)]
+struct Known {
+    topic: Topic,
+    /// The largest batch, in bytes as sent.
+    limit: usize,
 }
 
 /// What became of the question for a topic.
@@ -114,9 +122,22 @@ impl Producer {
     /// Remembers a topic that was found to exist.
     pub fn learn(&mut self, name: &str, topic: Topic) -> TopicId {
         let id = TopicId(self.topics.len());
-        self.topics.push(topic);
+        self.topics.push(Known { topic, limit: usize::MAX });
         self.by_name.insert(name.to_owned(), id);
         id
+    }
+
+    /// Remembers the largest batch that a topic takes.
+    pub fn limit(&mut self, topic: TopicId, limit: usize) {
+        if let Some(known) = self.topics.get_mut(topic.0) {
+            known.limit = limit;
+        }
+    }
+
+    /// The largest batch that a topic takes, in bytes as sent; without end where it is not known.
+    #[must_use]
+    pub fn limit_of(&self, topic: TopicId) -> usize {
+        self.topics.get(topic.0).map_or(usize::MAX, |known| known.limit)
     }
 
     /// The question for a topic, to be asked on a thread that may block. A topic that the brokers
@@ -147,7 +168,7 @@ impl Producer {
         headers: impl Iterator<Item = (&'a str, &'a [u8])>,
         tag: u64,
     ) -> Result<(), ClientError> {
-        let Some(topic) = self.topics.get(topic.0) else {
+        let Some(Known { topic, .. }) = self.topics.get(topic.0) else {
             return Err(ClientError {
                 code: RDKafkaErrorCode::UnknownTopic,
                 message: "a topic of another producer".to_owned(),

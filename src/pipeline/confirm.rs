@@ -1,17 +1,19 @@
 //! What happens after the enqueueing: delivery reports, checkpoints, status updates, the drain.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rdkafka::types::RDKafkaErrorCode as Code;
 use tokio::time::Instant;
 
-use super::rows::{Rows, now_unix_micros};
+use super::refusal::Suspects;
+use super::rows::{Rows, Until, now_unix_micros};
 use super::{Outcome, Pipeline};
 use crate::error::Failure;
 use crate::kafka::checkpoint::Checkpoint;
 use crate::kafka::librdkafka::{ClientError, Happening};
 use crate::kafka::producer::{CHECKPOINT_TAG, Meaning, meaning};
 use crate::ledger::Due;
-use crate::lsn::Position;
 use crate::postgres::replication::StatusUpdate;
 
 /// A checkpoint is written at most this often while rows are confirmed.
@@ -34,6 +36,7 @@ impl Pipeline {
     /// Takes Kafka's reports.
     pub(super) fn deliveries(&mut self) -> Result<Option<Outcome>, Failure> {
         let mut failed: Option<(String, ClientError)> = None;
+        let mut refused: BTreeMap<String, (u64, u64)> = BTreeMap::new();
         let mut fatal = None;
         let mut violation = None;
         let mut stored = false;
@@ -60,8 +63,12 @@ impl Pipeline {
                     violation = Some(error);
                 }
             }
-            Happening::Failed { topic, error, .. } => {
+            Happening::Failed { tag, topic, error } => {
                 teller.produce_error(error.code);
+                if meaning(error.code) == Meaning::Refused {
+                    let (first, last) = refused.entry(topic.clone()).or_insert((tag, tag));
+                    (*first, *last) = ((*first).min(tag), (*last).max(tag));
+                }
                 let secondary = meaning(error.code) == Meaning::Secondary;
                 if failed.is_none() && !secondary {
                     failed = Some((topic, error));
@@ -86,7 +93,7 @@ impl Pipeline {
             self.fatal.get_or_insert((error, Instant::now()));
         }
         match failed {
-            Some((topic, error)) => self.delivery_failed(&topic, &error).map(Some),
+            Some((topic, error)) => self.delivery_failed(&topic, &error, refused).map(Some),
             None => self.fatal_without_cause(),
         }
     }
@@ -99,32 +106,43 @@ impl Pipeline {
     pub(super) fn fatal_without_cause(&self) -> Result<Option<Outcome>, Failure> {
         match &self.fatal {
             Some((error, since)) if since.elapsed() >= CAUSE_LIMIT => {
-                self.delivery_failed("", error).map(Some)
+                self.delivery_failed("", error, BTreeMap::new()).map(Some)
             }
             Some(_) | None => Ok(None),
         }
     }
 
     /// A record was not delivered, as far as is known: the generation ends.
-    fn delivery_failed(&self, topic: &str, error: &ClientError) -> Result<Outcome, Failure> {
-        let taken = self.rows.ledger.taken();
-        let last = Position {
-            commit_lsn: taken.commit_lsn,
-            ordinal: taken.next_ordinal.saturating_sub(1),
-        };
-        let in_flight = self.rows.ledger.in_flight_rows();
-        let of_a_row = topic != self.settings.checkpoint_topic;
-        if meaning(error.code) == Meaning::Refused && of_a_row && in_flight > 0 {
-            tracing::warn!(topic, %error, in_flight, "kafka refused a record");
-            return Ok(if self.alone_until.is_some() {
-                Outcome::RefusedRow {
-                    position: last,
-                    said: error.to_string(),
-                    until: self.alone_until,
-                }
-            } else {
-                Outcome::RefusedBatch { until: last }
+    fn delivery_failed(
+        &self,
+        topic: &str,
+        error: &ClientError,
+        mut refused: BTreeMap<String, (u64, u64)>,
+    ) -> Result<Outcome, Failure> {
+        refused.remove(&self.settings.checkpoint_topic);
+        let ledger = &self.rows.ledger;
+        let what = meaning(error.code);
+        if what == Meaning::Refused && !refused.is_empty() {
+            let in_flight = ledger.in_flight_rows();
+            tracing::warn!(topic, %error, in_flight, "kafka refused a batch of records");
+            if let Some(alone) = self.alone {
+                return Ok(Outcome::RefusedAlone { alone, said: error.to_string() });
+            }
+            let suspects = refused.into_iter().filter_map(|(topic, (first, last))| {
+                let (after, until) = ledger.span(first, last)?;
+                Some(Suspects { topic, after, until })
             });
+            return Ok(Outcome::RefusedBatch {
+                suspects: suspects.collect(),
+                too_large: matches!(
+                    error.code,
+                    Code::MessageSizeTooLarge | Code::MessageBatchTooLarge
+                ),
+            });
+        }
+        let letter = topic == self.settings.rows.dlq_topic;
+        if letter && matches!(what, Meaning::Forbidden | Meaning::TopicGone) {
+            return Ok(Outcome::LetterFailed { said: error.to_string() });
         }
         let doing = if topic.is_empty() {
             "write to kafka".to_owned()
@@ -142,7 +160,7 @@ impl Pipeline {
         let waited = self.checkpointed_at.elapsed();
         let mark = match self.rows.ledger.due() {
             Due::Nothing => return Ok(()),
-            Due::Rows(mark) if self.draining.is_some() || waited >= CHECKPOINT_INTERVAL => mark,
+            Due::Rows(mark) if self.is_waited_for() || waited >= CHECKPOINT_INTERVAL => mark,
             Due::Idle(mark, bytes)
                 if bytes >= IDLE_BYTES
                     || waited >= IDLE_INTERVAL
@@ -174,9 +192,14 @@ impl Pipeline {
                 self.asked = false;
                 Ok(())
             }
-            Err(error) if error.code == rdkafka::types::RDKafkaErrorCode::QueueFull => Ok(()),
+            Err(error) if error.code == Code::QueueFull => Ok(()),
             Err(error) => Err(Failure::kafka("write the checkpoint", &error)),
         }
+    }
+
+    /// Something goes on only when all is stored.
+    fn is_waited_for(&self) -> bool {
+        self.draining.is_some() || self.ending || self.waits == Some(Until::Stored)
     }
 
     fn update(&self) -> StatusUpdate {
@@ -202,13 +225,15 @@ impl Pipeline {
     }
 
     pub(super) fn drained(&mut self) -> Option<Outcome> {
-        let deadline = self.draining?;
+        let Some(deadline) = self.draining else {
+            let ends = self.ending && self.rows.ledger.rows_are_stored();
+            return ends.then_some(Outcome::SmallerBatches);
+        };
         if self.rows.ledger.is_settled() {
             return Some(Outcome::Drained);
         }
         // A stop repeats nothing once all rows are stored; the place of an idle stream may wait.
-        if self.rows.ledger.in_flight_rows() == 0 && matches!(self.rows.ledger.due(), Due::Idle(..))
-        {
+        if self.rows.ledger.rows_are_stored() {
             return Some(Outcome::Drained);
         }
         (Instant::now() >= deadline)
@@ -216,7 +241,7 @@ impl Pipeline {
     }
 
     /// Ends the stream so that the server knows the last flush position.
-    pub(super) async fn close(self) -> Outcome {
+    pub(super) async fn close(self, outcome: Outcome) -> Outcome {
         let update = self.update();
         self.rows.producer.abandon();
         if let Err(error) = self.stream.shutdown(update, Duration::from_secs(5)).await {
@@ -225,6 +250,6 @@ impl Pipeline {
                 "the replication stream did not end well; the checkpoint is stored, nothing repeats"
             );
         }
-        Outcome::Drained
+        outcome
     }
 }

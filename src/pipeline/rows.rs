@@ -4,18 +4,20 @@
 //! yet, because its topic must be asked for or something is halted, is left in the buffer and
 //! offered again.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::refusal::{Alone, Refusals, Sent, Way};
 use super::tell::Teller;
-use crate::cloudevent::{BadRow, DeadLetterContext, Encoder, Event, Reason};
+use crate::cloudevent::{BadRow, Encoder, Event, Reason};
 use crate::config::OnBadRow;
 use crate::error::Failure;
+use crate::kafka::batch_limits::alone;
 use crate::kafka::librdkafka::ClientError;
 use crate::kafka::producer::{Producer, TOPIC_LIMIT, TopicId};
-use crate::ledger::{Due, Ledger, Violation};
+use crate::ledger::{Ledger, Violation};
 use crate::lsn::Position;
 use crate::outbox::column::TypeNames;
 use crate::outbox::mapping::{Mapping, MappingError};
@@ -48,11 +50,33 @@ pub(super) enum Taken {
     Held(Failure),
     /// It ends the generation as soon as what comes before it is stored.
     Ending(Failure),
+    /// Its record is sent alone, so waits for those before it.
+    Later(Until),
+    /// It was enqueued and must stay alone until Kafka has answered.
+    Alone(Alone),
+}
+
+/// What a record waits for that is to be sent alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    /// Nothing is in flight.
+    Confirmed,
+    /// Nothing is in flight and all rows before are stored.
+    Stored,
+}
+
+impl Until {
+    pub(super) fn is_met(self, ledger: &Ledger) -> bool {
+        match self {
+            Self::Confirmed => ledger.in_flight_rows() == 0,
+            Self::Stored => ledger.rows_are_stored(),
+        }
+    }
 }
 
 /// A relation that the stream has announced.
 #[derive(Debug)]
-enum Watched {
+pub(super) enum Watched {
     /// An outbox table.
     Outbox(Box<Mapping>),
     /// An outbox table that cannot be read as one under this configuration. It halts at its first
@@ -80,26 +104,23 @@ pub(crate) struct RowSettings {
     pub(crate) dlq_topic: String,
 }
 
-/// Rows that Kafka refused when they were sent alone, by their place.
-pub(crate) type Refused = BTreeMap<Position, String>;
-
 /// The owner of a generation's books, producer and encoder.
 #[derive(Debug)]
 pub(super) struct Rows {
     pub(super) ledger: Ledger,
     pub(super) producer: Producer,
     pub(super) teller: Teller,
-    settings: RowSettings,
-    encoder: Encoder,
-    scratch: RowScratch,
+    pub(super) settings: RowSettings,
+    pub(super) encoder: Encoder,
+    pub(super) scratch: RowScratch,
     types: TypeNames,
-    relations: HashMap<u32, Watched>,
+    pub(super) relations: HashMap<u32, Watched>,
     /// Topics that the brokers do not know, and until when that is believed.
-    unknown_topics: HashMap<String, Instant>,
+    pub(super) unknown_topics: HashMap<String, Instant>,
     /// Topics that did not appear in time; the next question for one is short.
     unknown_before: HashSet<String>,
-    refused: Refused,
-    commit_time: PgTimestamp,
+    pub(super) refusals: Refusals,
+    pub(super) commit_time: PgTimestamp,
     warned_of_other_changes: bool,
     warned_of_left_out_headers: bool,
 }
@@ -108,7 +129,7 @@ impl Rows {
     pub(super) fn new(
         settings: RowSettings,
         (ledger, producer): (Ledger, Producer),
-        refused: Refused,
+        refusals: Refusals,
         teller: Teller,
     ) -> Result<Self, Failure> {
         let encoder = Encoder::new(&settings.events).map_err(|error| {
@@ -129,7 +150,7 @@ impl Rows {
             relations: HashMap::new(),
             unknown_topics: HashMap::new(),
             unknown_before: HashSet::new(),
-            refused,
+            refusals,
             commit_time: PgTimestamp::default(),
             warned_of_other_changes: false,
             warned_of_left_out_headers: false,
@@ -205,7 +226,7 @@ impl Rows {
 
     fn insert(&mut self, relation_oid: u32, tuple: Tuple<'_>) -> Result<Taken, Failure> {
         let (position, covered) = self.ledger.place().map_err(|violation| broken(&violation))?;
-        let Self { relations, scratch, encoder, producer, ledger, teller, .. } = self;
+        let Self { relations, scratch, encoder, producer, ledger, teller, refusals, .. } = self;
         let Some(watched) = relations.get(&relation_oid) else {
             return Err(Failure::again(
                 "postgres_protocol",
@@ -225,13 +246,18 @@ impl Rows {
         let row = mapping.row(scratch, tuple).map_err(|error| {
             Failure::again("postgres_protocol", format!("row {position} cannot be read: {error}"))
         })?;
-        let encoded = match self.refused.get(&position) {
+        let encoded = match refusals.of(position) {
             Some(said) => Err(BadRow::new("payload", Reason::RefusedByBroker, said)),
             None => encoder.encode(mapping, &row, self.commit_time),
         };
         let bad = match encoded {
             Ok(event) => match producer.topic(event.topic) {
                 Some(topic) => {
+                    let fits = fits(producer, topic, &event);
+                    let way = refusals.way(event.topic, position, fits);
+                    if let Some(until) = waits(way, ledger) {
+                        return Ok(Taken::Later(until));
+                    }
                     return match send(producer, topic, &event, ledger.tag()) {
                         Ok(bytes) => {
                             if event.left_out_headers > 0 && !self.warned_of_left_out_headers {
@@ -239,7 +265,7 @@ impl Rows {
                                 tracing::warn!(%position, "the headers column has names that would override the event's own; they are left out, here and in later rows");
                             }
                             ledger.enqueued(bytes + EVENT_OVERHEAD);
-                            Ok(Taken::Done)
+                            Ok(taken(way, Alone { position, sent: Sent::Event }))
                         }
                         Err(error) => refused_by_client(&error, event.topic),
                     };
@@ -254,79 +280,6 @@ impl Rows {
             Err(bad) => bad,
         };
         self.bad_row(relation_oid, tuple, position, &bad)
-    }
-
-    /// Does with a bad row what the policy says. The row is laid out once more, so that the good
-    /// rows' way needs not keep it.
-    fn bad_row(
-        &mut self,
-        relation_oid: u32,
-        tuple: Tuple<'_>,
-        position: Position,
-        bad: &BadRow,
-    ) -> Result<Taken, Failure> {
-        let reason = bad.reason.word();
-        match self.settings.on_bad_row {
-            OnBadRow::Skip => {
-                tracing::warn!(%position, reason, attribute = %bad.attribute, "a bad row is skipped: {}", bad.message);
-                self.teller.bad_row(reason);
-                self.ledger.passed_over();
-                Ok(Taken::Done)
-            }
-            OnBadRow::Halt => Ok(Taken::Held(Failure::halt(
-                HaltCode::BadRow,
-                format!("row {position} is bad ({reason}): {}", bad.message),
-                "set WALPOST_ON_BAD_ROW to dlq or skip and start walpost again, or put right what the message names; nothing was skipped",
-            ))),
-            OnBadRow::DeadLetter => self.dead_letter(relation_oid, tuple, position, bad),
-        }
-    }
-
-    fn dead_letter(
-        &mut self,
-        relation_oid: u32,
-        tuple: Tuple<'_>,
-        position: Position,
-        bad: &BadRow,
-    ) -> Result<Taken, Failure> {
-        let dlq = &self.settings.dlq_topic;
-        let Some(topic) = self.producer.topic(dlq) else {
-            if is_unknown(&mut self.unknown_topics, dlq) {
-                return Ok(Taken::Held(Failure::halt(
-                    HaltCode::DeadLetterFailed,
-                    format!(
-                        "the dead letter of row {position} has nowhere to go: topic {dlq} does not exist"
-                    ),
-                    "create the topic, with unlimited retention; walpost tries again by itself",
-                )));
-            }
-            return Ok(Taken::NeedsTopic(dlq.clone()));
-        };
-        let Some(Watched::Outbox(mapping)) = self.relations.get(&relation_oid) else {
-            return Ok(Taken::Done);
-        };
-        let row = mapping.row(&mut self.scratch, tuple).map_err(|error| {
-            Failure::again("postgres_protocol", format!("row {position} cannot be read: {error}"))
-        })?;
-        let context = DeadLetterContext {
-            topic: dlq,
-            connector: &self.settings.connector,
-            position,
-            commit_time: self.commit_time,
-            now_unix_micros: now_unix_micros(),
-        };
-        let letter = self.encoder.dead_letter(mapping, &row, bad, &context);
-        match send(&self.producer, topic, &letter, self.ledger.tag()) {
-            Ok(bytes) => {
-                let reason = bad.reason.word();
-                self.ledger.enqueued(bytes + EVENT_OVERHEAD);
-                tracing::warn!(%position, reason, attribute = %bad.attribute, "a bad row goes to the dead letters: {}", bad.message);
-                self.teller.bad_row(reason);
-                self.teller.dead_letter(reason);
-                Ok(Taken::Done)
-            }
-            Err(error) => refused_by_client(&error, dlq),
-        }
     }
 
     /// How long a topic may take to appear: not as long again when it did not the last time.
@@ -345,7 +298,7 @@ impl Rows {
     }
 }
 
-fn is_unknown(unknown: &mut HashMap<String, Instant>, topic: &str) -> bool {
+pub(super) fn is_unknown(unknown: &mut HashMap<String, Instant>, topic: &str) -> bool {
     match unknown.get(topic) {
         Some(until) if *until > Instant::now() => true,
         Some(_) => {
@@ -356,7 +309,7 @@ fn is_unknown(unknown: &mut HashMap<String, Instant>, topic: &str) -> bool {
     }
 }
 
-fn send(
+pub(super) fn send(
     producer: &Producer,
     topic: TopicId,
     event: &Event<'_>,
@@ -366,7 +319,30 @@ fn send(
     Ok(event.byte_size() as u64)
 }
 
-fn refused_by_client(error: &ClientError, topic: &str) -> Result<Taken, Failure> {
+/// Whether a topic takes this event in a batch of its own, even if it does not shrink.
+pub(super) fn fits(producer: &Producer, topic: TopicId, event: &Event<'_>) -> bool {
+    alone(event.byte_size(), event.headers.len()) <= producer.limit_of(topic)
+}
+
+/// What a record that goes this way still waits for.
+pub(super) fn waits(way: Way, ledger: &Ledger) -> Option<Until> {
+    let until = match way {
+        Way::Batched => return None,
+        Way::AloneAfterConfirmed => Until::Confirmed,
+        Way::AloneAfterStored => Until::Stored,
+    };
+    (!until.is_met(ledger)).then_some(until)
+}
+
+/// A record was enqueued, and went this way.
+pub(super) fn taken(way: Way, alone: Alone) -> Taken {
+    match way {
+        Way::Batched => Taken::Done,
+        Way::AloneAfterConfirmed | Way::AloneAfterStored => Taken::Alone(alone),
+    }
+}
+
+pub(super) fn refused_by_client(error: &ClientError, topic: &str) -> Result<Taken, Failure> {
     if error.code == rdkafka::types::RDKafkaErrorCode::QueueFull {
         return Ok(Taken::QueueFull);
     }
@@ -384,8 +360,7 @@ fn unfit(ledger: &Ledger, error: &MappingError, position: Position) -> Result<Ta
             position.commit_lsn
         ),
     );
-    let stored = ledger.is_settled() || matches!(ledger.due(), Due::Idle(..));
-    if stored && ledger.in_flight_rows() == 0 {
+    if ledger.rows_are_stored() {
         return Err(failure);
     }
     Ok(Taken::Ending(failure))

@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Pipeline;
+use super::refusal::Sent;
 use super::rows::Taken;
 use crate::error::Failure;
-use crate::lsn::Position;
 use crate::pgoutput;
 use crate::postgres::replication::ReplicationMessage;
 use crate::status::State;
@@ -50,6 +50,14 @@ impl Pipeline {
                             return Ok(());
                         }
                         Taken::QueueFull => return Ok(()),
+                        Taken::Later(until) => {
+                            self.waits = Some(until);
+                            return Ok(());
+                        }
+                        Taken::Alone(alone) => {
+                            self.alone = Some(alone);
+                            self.goes_on();
+                        }
                         Taken::Held(failure) => {
                             self.hold(failure, HELD_INTERVAL);
                             return Ok(());
@@ -77,16 +85,25 @@ impl Pipeline {
                 }
             }
             self.stream.consume(length);
-            if self.alone_until.is_some_and(|until| self.is_past(until)) {
-                tracing::info!("the rows that kafka refused are behind; sending in batches again");
-                self.alone_until = None;
-            }
         }
         Ok(())
     }
 
-    fn is_past(&self, until: Position) -> bool {
-        self.rows.ledger.in_flight_rows() == 0 && self.rows.ledger.taken().covers(until)
+    /// Goes on with rows, when what a record that is sent alone waits for has come, and when it was
+    /// confirmed.
+    pub(super) fn answered_alone(&mut self) {
+        let ledger = &self.rows.ledger;
+        if self.waits.is_some_and(|until| until.is_met(ledger)) {
+            self.waits = None;
+            self.unread = true;
+        }
+        if let Some(alone) = self.alone.filter(|_| ledger.in_flight_rows() == 0) {
+            if alone.sent != Sent::Event {
+                self.rows.refusals.letter_written();
+            }
+            self.alone = None;
+            self.unread = true;
+        }
     }
 
     /// A row was dealt with: if it had been held, its cause is gone.

@@ -8,6 +8,7 @@ use super::watcher::{self, Watching};
 use super::{Supervisor, claim, first_start};
 use crate::config::Config;
 use crate::error::Failure;
+use crate::kafka::batch_limits::{self, BatchLimits};
 use crate::kafka::checkpoint::Checkpoint;
 use crate::kafka::client::{ANSWER_LIMIT, auxiliary, producer_properties};
 use crate::kafka::producer::Producer;
@@ -50,6 +51,8 @@ struct Reached {
     server: Server,
     producer: Producer,
     cluster_id: String,
+    /// How large the producer's batches get.
+    batch_size: usize,
 }
 
 impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
@@ -58,6 +61,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             self.teller.status.set_state(State::Starting);
         }
         let config = self.config.clone();
+        self.read_doubted_limits(&config).await;
         let mut reached = self.reach(&config).await?;
         let topics = Topics::new(&auxiliary(&config.kafka, &config.name)).map_err(|error| {
             Failure::again("kafka_error", format!("failed to make a kafka client: {error}"))
@@ -96,8 +100,10 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             );
             under_heartbeat(&mut stream, proof).await?
         };
-        let settings = settings(&config, &reached.server, &watched, self.known_topics.clone());
+        let shared = (self.known_topics.clone(), self.batch_limits.clone(), reached.batch_size);
+        let settings = settings(&config, &reached.server, &watched, shared);
         let (checkpoint, checkpoint_topic) = proven;
+        self.refusals.forget(&checkpoint.mark());
         let seen = (reached.server.wal_end, reached.server.now);
         let watching =
             watcher::watch(reached.catalog, Arc::new(config), watched, self.teller.clone(), seen);
@@ -106,8 +112,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             producer: reached.producer,
             checkpoint,
             checkpoint_topic,
-            refused: self.refused.clone(),
-            alone_until: self.alone_until.take(),
+            refusals: self.refusals.clone(),
         };
         Ok(Prepared { generation, settings, watching })
     }
@@ -115,11 +120,13 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
     /// Connects to both servers, side by side.
     async fn reach(&self, config: &Config) -> Result<Reached, Failure> {
         let create_topics = config.topic_partitions.is_none();
+        let batch_size = self.batch_limits.batch_size(batch_limits::configured(&config.kafka));
         let properties = producer_properties(
             &config.kafka,
             &config.name,
             config.events.max_event,
             create_topics,
+            batch_size,
         );
         let producer = Producer::new(&properties).map_err(|error| {
             Failure::again("kafka_error", format!("failed to make the producer: {error}"))
@@ -151,7 +158,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         let (catalog, server) = postgres?;
         let cluster_id = kafka?;
         ready(&server)?;
-        Ok(Reached { catalog, server, producer, cluster_id })
+        Ok(Reached { catalog, server, producer, cluster_id, batch_size })
     }
 
     /// Says why no broker answered, from what librdkafka reported meanwhile.
@@ -452,7 +459,7 @@ fn settings(
     config: &Config,
     server: &Server,
     watched: &Watched,
-    known_topics: KnownTopics,
+    (known_topics, batch_limits, batch_size): (KnownTopics, BatchLimits, usize),
 ) -> Settings {
     let rows = RowSettings {
         connector: config.name.clone(),
@@ -476,6 +483,8 @@ fn settings(
         topic_maker,
         checkpoint_topic: config.checkpoint_topic.clone(),
         known_topics,
+        batch_limits,
+        batch_size,
         clock_skew: server.clock_skew_micros(),
     }
 }
