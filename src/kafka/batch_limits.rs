@@ -121,9 +121,8 @@ mod tests {
         let limits = BatchLimits::default();
         assert_eq!(limits.guess("t", BATCH_SIZE), 500_000);
         assert_eq!(limits.guess("t", limits.batch_size(BATCH_SIZE)), 250_000);
-        for _ in 0..20 {
-            let _: usize = limits.guess("t", limits.batch_size(BATCH_SIZE));
-        }
+        let guesses = (0..20).map(|_| limits.guess("t", limits.batch_size(BATCH_SIZE)));
+        assert_eq!(guesses.min(), Some(SMALLEST_GUESS));
         assert_eq!(limits.of("t"), Some(SMALLEST_GUESS));
         limits.note("tiny", 100);
         assert_eq!(limits.guess("tiny", 100), 100, "no guess raises a limit");

@@ -193,6 +193,11 @@ impl Pipeline {
                 Ok(())
             }
             Err(error) if error.code == Code::QueueFull => Ok(()),
+            // The producer broke; the report that tells why is still to come.
+            Err(error) if meaning(error.code) == Meaning::Secondary => {
+                self.fatal.get_or_insert((error, Instant::now()));
+                Ok(())
+            }
             Err(error) => Err(Failure::kafka("write the checkpoint", &error)),
         }
     }

@@ -16,7 +16,7 @@ use crate::config::OnBadRow;
 use crate::error::Failure;
 use crate::kafka::batch_limits::alone;
 use crate::kafka::librdkafka::ClientError;
-use crate::kafka::producer::{Producer, TOPIC_LIMIT, TopicId};
+use crate::kafka::producer::{Meaning, Producer, TOPIC_LIMIT, TopicId, meaning};
 use crate::ledger::{Ledger, Violation};
 use crate::lsn::Position;
 use crate::outbox::column::TypeNames;
@@ -46,6 +46,8 @@ pub(super) enum Taken {
     NeedsTopic(String),
     /// librdkafka has no room; a delivery makes some.
     QueueFull,
+    /// The producer broke before this was enqueued; a report that is still to come tells why.
+    Broken(ClientError),
     /// It cannot be dealt with, but the stream is kept: the message is offered again later.
     Held(Failure),
     /// It ends the generation as soon as what comes before it is stored.
@@ -345,6 +347,9 @@ pub(super) fn taken(way: Way, alone: Alone) -> Taken {
 pub(super) fn refused_by_client(error: &ClientError, topic: &str) -> Result<Taken, Failure> {
     if error.code == rdkafka::types::RDKafkaErrorCode::QueueFull {
         return Ok(Taken::QueueFull);
+    }
+    if meaning(error.code) == Meaning::Secondary {
+        return Ok(Taken::Broken(error.clone()));
     }
     Err(Failure::kafka(&format!("enqueue a record for topic {topic}"), error))
 }

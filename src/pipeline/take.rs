@@ -50,6 +50,10 @@ impl Pipeline {
                             return Ok(());
                         }
                         Taken::QueueFull => return Ok(()),
+                        Taken::Broken(error) => {
+                            self.fatal.get_or_insert((error, Instant::now()));
+                            return Ok(());
+                        }
                         Taken::Later(until) => {
                             self.waits = Some(until);
                             return Ok(());

@@ -45,5 +45,5 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
 async fn read(config: &Config, topic: &str) -> Result<usize, String> {
     let topics = Topics::new(&auxiliary(&config.kafka, &config.name)).map_err(|e| e.to_string())?;
     let limit = topics.config(topic, MAX_MESSAGE_BYTES).await.map_err(|e| e.to_string())?;
-    limit.and_then(|limit| limit.parse().ok()).ok_or_else(|| "it has none".to_owned())
+    limit.and_then(|limit| limit.parse().ok()).ok_or_else(|| "the brokers do not tell".to_owned())
 }

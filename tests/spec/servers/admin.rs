@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier,
+    TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -28,6 +31,25 @@ impl Kafka {
         until("the new topic to be known", || {
             self.topics().contains(&name.to_owned()).then_some(())
         });
+    }
+
+    /// Gives a topic these configuration entries, and the broker's defaults for all others.
+    #[track_caller]
+    pub(crate) fn configure_topic(&self, name: &str, configs: &[(&str, &str)]) {
+        let mut wanted = AlterConfig::new(ResourceSpecifier::Topic(name));
+        for (key, value) in configs {
+            wanted = wanted.set(key, value);
+        }
+        let altered = wait(self.admin().alter_configs([&wanted], &AdminOptions::new())).unwrap();
+        assert!(altered.iter().all(Result::is_ok), "{altered:?}");
+    }
+
+    /// Gives a topic more partitions.
+    #[track_caller]
+    pub(crate) fn grow_topic(&self, name: &str, partitions: usize) {
+        let wanted = NewPartitions::new(name, partitions);
+        let grown = wait(self.admin().create_partitions([&wanted], &AdminOptions::new())).unwrap();
+        assert!(grown.iter().all(Result::is_ok), "{grown:?}");
     }
 
     /// Deletes a topic and waits until the broker has forgotten it.
