@@ -147,6 +147,16 @@ impl Failure {
         }
     }
 
+    /// A broker does not take our user, password or mechanism.
+    #[must_use]
+    pub fn kafka_authentication(error: &ClientError) -> Self {
+        Self::halt(
+            HaltCode::Authentication,
+            format!("kafka refuses walpost: {error}"),
+            "check KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD and KAFKA_SECURITY_PROTOCOL; walpost tries again by itself",
+        )
+    }
+
     /// An error of Kafka's while `doing` something ("write to topic \"orders\"").
     #[must_use]
     pub fn kafka(doing: &str, error: &ClientError) -> Self {

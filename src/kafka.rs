@@ -1,6 +1,7 @@
 //! Kafka: the ordered producer, the checkpoint topic, dead letters, topics.
 
 pub mod batch_limits;
+mod certificates;
 pub mod checkpoint;
 pub mod checkpoint_topic;
 pub mod client;
@@ -8,4 +9,5 @@ pub mod inspect;
 pub mod librdkafka;
 pub mod options;
 pub mod producer;
+mod refusal;
 pub mod topics;

@@ -462,6 +462,7 @@ impl Pipeline {
             last_stream_message: self.stream.last_received_at(),
             last_confirmation: self.confirmed_at,
             last_checkpoint: self.stored_at,
+            kafka_certificate: self.rows.producer.certificate_expiry(),
         };
         self.rows.teller.progress(&progress);
     }

@@ -12,7 +12,7 @@ use crate::kafka::batch_limits::BATCH_SIZE;
 use crate::kafka::client::{ANSWER_LIMIT, auxiliary, producer_properties};
 use crate::kafka::inspect::{Entries, Inspector, Known};
 use crate::kafka::librdkafka::{ClientError, Handle, Happening, Rights};
-use crate::kafka::producer::{Meaning, Producer, meaning};
+use crate::kafka::producer::{Producer, is_authentication};
 use crate::kafka::topics::{CHECKPOINT_CONFIG, DEAD_LETTER_CONFIG, Wanted};
 use crate::status::HaltCode;
 
@@ -209,7 +209,7 @@ fn unreachable(config: &Config, notices: &[ClientError]) -> Finding {
         );
         Finding::problem(CHECK, format!("no broker answers at {servers}: {said}"), why, remedy)
     };
-    if let Some(error) = has(&|error| meaning(error.code) == Meaning::Forbidden) {
+    if let Some(error) = has(&is_authentication) {
         return problem(
             Some(error),
             "the brokers do not know walpost, or not with this password",

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::status::Snapshot;
-use crate::status::snapshot::Ago;
+use crate::status::snapshot::{Ago, Until};
 use crate::status::span::{spoken, spoken_bytes};
 
 use base64::Engine as _;
@@ -86,9 +86,10 @@ fn numbers(snapshot: &Snapshot) -> Vec<Row> {
     let postgres = server(
         snapshot.postgres.connected,
         snapshot.postgres.version.as_deref(),
-        snapshot.postgres.last_contact,
+        (snapshot.postgres.last_contact, snapshot.postgres.certificate_expires),
     );
-    let kafka = server(snapshot.kafka.connected, None, snapshot.kafka.last_contact);
+    let contact = (snapshot.kafka.last_contact, snapshot.kafka.certificate_expires);
+    let kafka = server(snapshot.kafka.connected, None, contact);
     let counts = &snapshot.counts;
     let confirmed = format!(
         "{} events in {} transactions, {}",
@@ -112,10 +113,18 @@ fn numbers(snapshot: &Snapshot) -> Vec<Row> {
     ]
 }
 
-fn server(connected: bool, version: Option<&str>, contact: Option<Ago>) -> String {
+fn server(
+    connected: bool,
+    version: Option<&str>,
+    (contact, certificate): (Option<Ago>, Option<Until>),
+) -> String {
     let word = if connected { "connected" } else { "not connected" };
     let version = version.map(|version| format!(", version {version}")).unwrap_or_default();
-    format!("{word}{version}, last answer {}", ago(contact))
+    let certificate = certificate.map(|until| match until.seconds_left {
+        left if left > 0.0 => format!(", certificate valid for {}", spoken(left)),
+        past => format!(", certificate expired {} ago", spoken(-past)),
+    });
+    format!("{word}{version}, last answer {}{}", ago(contact), certificate.unwrap_or_default())
 }
 
 fn slot(snapshot: &Snapshot) -> String {

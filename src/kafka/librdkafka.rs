@@ -16,11 +16,14 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr::{self, NonNull};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rdkafka::bindings as rd;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 use tokio::net::unix::pipe;
+
+use super::certificates::Certificates;
+use super::refusal;
 
 mod question;
 mod rights;
@@ -127,6 +130,8 @@ struct Instance {
     // librdkafka writes a byte here when the queue stops being empty; it must stay open until
     // `rd_kafka_destroy` has returned, because a background thread may write until then.
     _wake: OwnedFd,
+    // What `certificate_shown` is given at each handshake, until `rd_kafka_destroy` has returned.
+    certificates: Arc<Certificates>,
 }
 
 // SAFETY: "the librdkafka API is thread-safe" (INTRODUCTION.md, "Threads and callbacks"); the
@@ -159,6 +164,8 @@ impl Drop for Instance {
 pub struct Client {
     instance: Arc<Instance>,
     woken: pipe::Receiver,
+    /// Why a broker was last not spoken to, as the log had it.
+    refusal: Mutex<Option<String>>,
 }
 
 /// The questions that block and are therefore asked from another thread.
@@ -211,7 +218,8 @@ impl Client {
         let wake = sender
             .into_nonblocking_fd()
             .map_err(|error| invalid(&format!("no pipe for wake-ups: {error}")))?;
-        let conf = Conf::new(properties)?;
+        let certificates = Arc::<Certificates>::default();
+        let conf = Conf::new(properties, &certificates)?;
         let mut said = [0 as c_char; 512];
         // SAFETY: `conf` is valid and given away only on success, as the manual says; `said` is
         // writable for its length.
@@ -224,12 +232,15 @@ impl Client {
             )
         };
         let Some(rk) = NonNull::new(rk) else {
-            return Err(invalid(&text(said.as_ptr())));
+            return Err(invalid(&refusal::of_start(&text(said.as_ptr()))));
         };
         conf.given_away();
         // SAFETY: `rk` is alive; the queue is a reference of our own, destroyed in `Instance`.
         let queue = unsafe { rd::rd_kafka_queue_get_main(rk.as_ptr()) };
         let Some(queue) = NonNull::new(queue) else {
+            // SAFETY: `rk` is ours and used by nobody else; `certificates`, which its threads may
+            // use until this returns, is still alive.
+            unsafe { rd::rd_kafka_destroy(rk.as_ptr()) };
             return Err(invalid("librdkafka has no main queue"));
         };
         // SAFETY: a null queue means the main queue; the payload is copied by librdkafka
@@ -243,7 +254,8 @@ impl Client {
                 1,
             );
         }
-        Ok(Self { instance: Arc::new(Instance { rk, queue, _wake: wake }), woken })
+        let instance = Arc::new(Instance { rk, queue, _wake: wake, certificates });
+        Ok(Self { instance, woken, refusal: Mutex::default() })
     }
 
     /// What may be asked from any thread.
@@ -346,9 +358,17 @@ impl Client {
             let Some(event) = NonNull::new(event) else { return };
             let event = Event(event);
             match event.kind() {
-                rd::RD_KAFKA_EVENT_DR => event.deliveries(&mut take),
+                rd::RD_KAFKA_EVENT_DR => {
+                    // A broker has spoken to us since, so an error that comes later has another reason.
+                    self.refusal.lock().unwrap_or_else(PoisonError::into_inner).take();
+                    event.deliveries(&mut take);
+                }
                 rd::RD_KAFKA_EVENT_ERROR => take(self.error(&event)),
-                rd::RD_KAFKA_EVENT_LOG => event.log(),
+                rd::RD_KAFKA_EVENT_LOG => {
+                    if let Some(reason) = event.log() {
+                        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+                    }
+                }
                 _ => {}
             }
         }
@@ -365,6 +385,7 @@ impl Client {
             )
         };
         if !fatal {
+            let message = self.with_reason(code.into(), message);
             return Happening::Notice(ClientError { code: code.into(), message });
         }
         let mut said = [0 as c_char; 512];
@@ -373,6 +394,27 @@ impl Client {
             rd::rd_kafka_fatal_error(self.instance.rk.as_ptr(), said.as_mut_ptr(), said.len())
         };
         Happening::Fatal(ClientError { code: code.into(), message: text(said.as_ptr()) })
+    }
+
+    /// An error's text, led by the reason in words where one is known.
+    fn with_reason(&self, code: RDKafkaErrorCode, message: String) -> String {
+        if let Some(reason) = refusal::of_error(&message) {
+            return format!("{reason}: {message}");
+        }
+        if !matches!(code, RDKafkaErrorCode::SSL | RDKafkaErrorCode::AllBrokersDown) {
+            return message;
+        }
+        match &*self.refusal.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(reason) => format!("{reason}: {message}"),
+            None => message,
+        }
+    }
+
+    /// When the first of the brokers' certificates expires, in seconds since 1970, by what they
+    /// showed at their last handshakes; `None` where none was shown, or none is verified.
+    #[must_use]
+    pub fn certificate_expiry(&self) -> Option<i64> {
+        self.instance.certificates.first_expiry()
     }
 
     /// Records that are enqueued and not yet reported on.
@@ -482,14 +524,21 @@ impl Handle {
 struct Conf(NonNull<rd::rd_kafka_conf_t>);
 
 impl Conf {
+    /// The configuration's instance must not outlive `certificates`.
     fn new<'a>(
         properties: impl IntoIterator<Item = (&'a str, &'a str)>,
+        certificates: &Arc<Certificates>,
     ) -> Result<Self, ClientError> {
         // SAFETY: no arguments; the result is owned here.
         let conf = NonNull::new(unsafe { rd::rd_kafka_conf_new() })
             .ok_or_else(|| invalid("librdkafka could not make a configuration"))?;
         let conf = Self(conf);
+        let mut verified = true;
         for (name, value) in properties {
+            if name == "enable.ssl.certificate.verification" {
+                // As librdkafka reads a boolean (rdkafka_conf.c); it refuses all other words.
+                verified = !matches!(value.to_ascii_lowercase().as_str(), "false" | "f" | "0");
+            }
             // What librdkafka says of a wrong property repeats its value, so it is not read.
             let refused = || invalid(&format!("librdkafka refuses the property {name}"));
             let c_name = CString::new(name).map_err(|_| refused())?;
@@ -511,7 +560,26 @@ impl Conf {
         let events = rd::RD_KAFKA_EVENT_DR | rd::RD_KAFKA_EVENT_ERROR | rd::RD_KAFKA_EVENT_LOG;
         // SAFETY: the configuration is alive.
         unsafe { rd::rd_kafka_conf_set_events(conf.0.as_ptr(), events) };
+        if verified {
+            conf.look_at_certificates(certificates)?;
+        }
         Ok(conf)
+    }
+
+    /// Has librdkafka call [`certificate_shown`] for each certificate of a broker's chain. Not where
+    /// the operator wants nothing to be verified: a fault without consequence would be told.
+    fn look_at_certificates(&self, certificates: &Arc<Certificates>) -> Result<(), ClientError> {
+        let opaque = Arc::as_ptr(certificates).cast_mut().cast();
+        // SAFETY: the configuration is alive; the function is of the type that is asked for and
+        // lives for ever; the pointer is only handed back to it.
+        let result = unsafe {
+            rd::rd_kafka_conf_set_opaque(self.0.as_ptr(), opaque);
+            rd::rd_kafka_conf_set_ssl_cert_verify_cb(self.0.as_ptr(), Some(certificate_shown))
+        };
+        if result != rd::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK {
+            return Err(invalid("librdkafka is built without TLS"));
+        }
+        Ok(())
     }
 
     fn given_away(self) {
@@ -523,6 +591,70 @@ impl Drop for Conf {
     fn drop(&mut self) {
         // SAFETY: owned, destroyed once.
         unsafe { rd::rd_kafka_conf_destroy(self.0.as_ptr()) }
+    }
+}
+
+/// Says what OpenSSL has against a broker's certificate, and notes when a good one expires; changes
+/// nothing of OpenSSL's verdict.
+///
+/// Called for each certificate of the chain, the broker's own last, at depth 0 (rdkafka.h,
+/// `rd_kafka_conf_set_ssl_cert_verify_cb`): `x509_error` is OpenSSL's verdict, and 1 must be returned
+/// for a good certificate only, because what is returned here is the verdict from then on.
+///
+/// It runs on librdkafka's threads. No unwinding leaves it: an `extern "C"` function aborts the
+/// process at a panic (Rust reference, "Panic"), as it does when memory is wanted and there is none.
+/// The lock that it takes is held for a look into a map, never while librdkafka is called.
+extern "C" fn certificate_shown(
+    _rk: *mut rd::rd_kafka_t,
+    broker_name: *const c_char,
+    _broker_id: i32,
+    x509_error: *mut c_int,
+    depth: c_int,
+    certificate: *const c_char,
+    certificate_size: usize,
+    said: *mut c_char,
+    said_size: usize,
+    opaque: *mut c_void,
+) -> c_int {
+    if x509_error.is_null() {
+        return 0;
+    }
+    // SAFETY: not null, and librdkafka's own variable, alive during the call.
+    let verdict = unsafe { *x509_error };
+    if verdict != 0 {
+        // SAFETY: librdkafka's buffer, null or writable for its size.
+        unsafe { say(refusal::certificate_fault(verdict), said, said_size) };
+        return 0;
+    }
+    if depth == 0 && !certificate.is_null() && !broker_name.is_null() && !opaque.is_null() {
+        // SAFETY: each is not null. The certificate is readable for its size and the name is
+        // NUL-terminated, both during the call; `opaque` is the `Certificates` that
+        // `look_at_certificates` was given, which `Instance` keeps until librdkafka's threads have
+        // ended, and which is shared by reference only.
+        unsafe {
+            let certificate = std::slice::from_raw_parts(certificate.cast(), certificate_size);
+            let broker = CStr::from_ptr(broker_name).to_bytes();
+            (*opaque.cast::<Certificates>()).shown(broker, certificate);
+        }
+    }
+    1
+}
+
+/// Writes as much of `text` as there is room for, and a NUL.
+///
+/// # Safety
+/// `said` is null or writable for `said_size` bytes.
+unsafe fn say(text: &'static str, said: *mut c_char, said_size: usize) {
+    let Some(room) = said_size.checked_sub(1) else { return };
+    if said.is_null() {
+        return;
+    }
+    let length = text.len().min(room);
+    // SAFETY: not null, and writable for `said_size` bytes, which `length` and the NUL fit into;
+    // the two do not overlap, since `text` is static and not writable.
+    unsafe {
+        ptr::copy_nonoverlapping(text.as_ptr(), said.cast(), length);
+        *said.add(length) = 0;
     }
 }
 
@@ -652,7 +784,8 @@ impl Event {
         }
     }
 
-    fn log(&self) {
+    /// Passes a line of librdkafka's on to our log; gives back what it tells of a refusal.
+    fn log(&self) -> Option<String> {
         let mut facility: *const c_char = ptr::null();
         let mut message: *const c_char = ptr::null();
         let mut level: c_int = 7;
@@ -667,10 +800,15 @@ impl Event {
             )
         };
         if code != 0 {
-            return;
+            return None;
         }
         let (facility, message) = (text(facility), text(message));
+        let refusal = refusal::of_log(&facility, &message);
         match level {
+            // Told with the error that follows.
+            _ if facility == refusal::CERTIFICATE => {
+                tracing::debug!(target: "librdkafka", facility, "{message}");
+            }
             // The one warning of this kind is that `enable.gapless.guarantee` is experimental,
             // which is known, and wanted.
             _ if facility == "CONFWARN" => {
@@ -681,5 +819,6 @@ impl Event {
             5 | 6 => tracing::info!(target: "librdkafka", facility, "{message}"),
             _ => tracing::debug!(target: "librdkafka", facility, "{message}"),
         }
+        refusal
     }
 }

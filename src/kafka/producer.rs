@@ -226,6 +226,12 @@ impl Producer {
         }
     }
 
+    /// When the first of the brokers' certificates expires. See [`Client::certificate_expiry`].
+    #[must_use]
+    pub fn certificate_expiry(&self) -> Option<i64> {
+        self.client.certificate_expiry()
+    }
+
     /// Records that are enqueued and not yet reported on.
     #[must_use]
     pub fn unreported(&self) -> usize {
@@ -265,6 +271,18 @@ fn resolve(handle: &Handle, topic: Topic, patience: Duration) -> Resolution {
     }
 }
 
+/// Whether a broker does not know us: a wrong user, password or mechanism.
+///
+/// librdkafka gives the same code to a connection that ends between the question for the mechanism
+/// and its answer (`rd_kafka_broker_handle_SaslHandshake` in rdkafka_broker.c), which is an outage.
+/// Only the text tells: errors of its own begin with "Local: ".
+#[must_use]
+pub fn is_authentication(error: &ClientError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(error.code, Code::SaslAuthenticationFailed | Code::Authentication)
+        && !error.message.contains("mechanism handshake failed: Local: ")
+}
+
 /// What an error code means for the relay.
 #[must_use]
 #[expect(
@@ -291,5 +309,37 @@ pub fn meaning(code: RDKafkaErrorCode) -> Meaning {
             Meaning::Secondary
         }
         _ => Meaning::Again,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_by_the_broker_is_told_from_a_connection_that_ends_meanwhile() {
+        #[track_caller]
+        fn check(message: &str, expected: bool) {
+            let code = RDKafkaErrorCode::Authentication;
+            let error = ClientError { code, message: message.to_owned() };
+            assert_eq!(is_authentication(&error), expected);
+        }
+        // Texts of librdkafka 2.12.1, less the broker's name.
+        check(
+            "SASL authentication error: Authentication failed during authentication due to invalid credentials with SASL mechanism SCRAM-SHA-512",
+            true,
+        );
+        check(
+            "SASL SCRAM-SHA-256 mechanism handshake failed: Broker: Unsupported SASL mechanism: broker's supported mechanisms: SCRAM-SHA-512",
+            true,
+        );
+        check(
+            "SASL SCRAM-SHA-512 mechanism handshake failed: Local: Broker transport failure: broker's supported mechanisms: ",
+            false,
+        );
+        check(
+            "SASL PLAIN mechanism handshake failed: Local: Timed out: broker's supported mechanisms: ",
+            false,
+        );
     }
 }

@@ -110,7 +110,7 @@ pub const TABLE: &[Definition] = &[
     define("walpost_handoffs_total", Counter, &[], Now, "How often this instance took the slot over while standing by."),
     define("walpost_last_error_timestamp_seconds", Gauge, &["code"], Now, "When an error with this code was last seen; 0: never."),
     define("walpost_clock_skew_seconds", Gauge, &[], Now, "The database server's clock minus ours."),
-    define("walpost_tls_certificate_expiry_timestamp_seconds", Gauge, &["peer"], Later, "When the peer's certificate expires."),
+    define("walpost_tls_certificate_expiry_timestamp_seconds", Gauge, &["peer"], Now, "When the certificate expires that the peer, postgres or kafka, showed at its last handshake; of several brokers, the first. +Inf without encryption."),
 
     define("walpost_lag_seconds", Gauge, &[], Now, "0 when caught up, else the age of the oldest commit not confirmed by Kafka, or the time since being caught up was last proven."),
     define("walpost_lag_bytes", Gauge, &["stage"], Now, "WAL between the end of the server's log and what was received, or confirmed by Kafka."),

@@ -7,7 +7,7 @@ use metrics::{Counter, Gauge};
 use crate::lsn::Lsn;
 use crate::status::counts::TOPICS_MAX;
 use crate::status::facts::WalStatus;
-use crate::status::snapshot::{SlotView, Snapshot};
+use crate::status::snapshot::{SlotView, Snapshot, Until};
 use crate::status::{HaltCode, State};
 
 use super::ConfigInfo;
@@ -179,12 +179,17 @@ struct WorkSeries {
     checkpoint_age: Gauge,
     postgres_connected: Gauge,
     last_message: Gauge,
+    postgres_certificate: Gauge,
+    kafka_certificate: Gauge,
 }
 
 impl WorkSeries {
     fn new(registry: &Registry) -> Self {
         let gauge = |name| registry.gauge(name, &[]);
         let counter = |name| registry.counter(name, &[]);
+        let certificate = |peer| {
+            registry.gauge("walpost_tls_certificate_expiry_timestamp_seconds", &[("peer", peer)])
+        };
         Self {
             leader: gauge("walpost_leader"),
             // One more for `other`, which the counts have made of the rest.
@@ -203,6 +208,8 @@ impl WorkSeries {
             checkpoint_age: gauge("walpost_checkpoint_age_seconds"),
             postgres_connected: gauge("walpost_postgres_connected"),
             last_message: gauge("walpost_source_last_message_timestamp_seconds"),
+            postgres_certificate: certificate("postgres"),
+            kafka_certificate: certificate("kafka"),
         }
     }
 
@@ -223,6 +230,11 @@ impl WorkSeries {
         self.postgres_connected.set(flag(snapshot.postgres.connected));
         let heard = snapshot.postgres.last_stream_message.unwrap_or(snapshot.started);
         self.last_message.set(unix_seconds(heard.at));
+        // Without a certificate +Inf, so that "expires within a week" is false, as it should be.
+        let expiry =
+            |until: Option<Until>| until.map_or(f64::INFINITY, |until| unix_seconds(until.at));
+        self.postgres_certificate.set(expiry(snapshot.postgres.certificate_expires));
+        self.kafka_certificate.set(expiry(snapshot.kafka.certificate_expires));
     }
 }
 

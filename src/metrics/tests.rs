@@ -51,6 +51,21 @@ fn the_text_shows_all_metrics_of_the_table_that_exist_now_and_no_other() {
 }
 
 #[test]
+fn the_expiry_of_a_certificate_is_infinite_without_one() {
+    let (status, metrics) = new();
+    let series = |peer| {
+        let name = "walpost_tls_certificate_expiry_timestamp_seconds";
+        format!("{name}{{connector=\"shop.walpost\",peer=\"{peer}\"}}")
+    };
+    assert_eq!(value(&metrics.render(), &series("postgres")), f64::INFINITY);
+    assert_eq!(value(&metrics.render(), &series("kafka")), f64::INFINITY);
+    let expires = SystemTime::UNIX_EPOCH + Duration::from_secs(1_900_000_000);
+    status.update(|facts| facts.kafka.certificate_expires = Some(expires));
+    assert_eq!(value(&metrics.render(), &series("postgres")), f64::INFINITY);
+    assert_eq!(value(&metrics.render(), &series("kafka")), 1.9e9);
+}
+
+#[test]
 fn every_series_names_its_connector_and_holds_a_number() {
     let (_, metrics) = worked();
     for line in metrics.render().lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {

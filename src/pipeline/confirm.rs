@@ -12,7 +12,7 @@ use super::{Outcome, Pipeline};
 use crate::error::Failure;
 use crate::kafka::checkpoint::Checkpoint;
 use crate::kafka::librdkafka::{ClientError, Happening};
-use crate::kafka::producer::{CHECKPOINT_TAG, Meaning, meaning};
+use crate::kafka::producer::{CHECKPOINT_TAG, Meaning, is_authentication, meaning};
 use crate::ledger::Due;
 use crate::postgres::replication::StatusUpdate;
 
@@ -37,6 +37,7 @@ impl Pipeline {
     pub(super) fn deliveries(&mut self) -> Result<Option<Outcome>, Failure> {
         let mut failed: Option<(String, ClientError)> = None;
         let mut refused: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+        let mut unknown_to_kafka = None;
         let mut fatal = None;
         let mut violation = None;
         let mut stored = false;
@@ -77,6 +78,9 @@ impl Pipeline {
             Happening::Fatal(error) => fatal = Some(error),
             Happening::Notice(error) => {
                 teller.kafka_trouble(&error.to_string());
+                if is_authentication(&error) {
+                    unknown_to_kafka.get_or_insert(error);
+                }
             }
         });
         if let Some(violation) = violation {
@@ -92,9 +96,11 @@ impl Pipeline {
         if let Some(error) = fatal {
             self.fatal.get_or_insert((error, Instant::now()));
         }
-        match failed {
-            Some((topic, error)) => self.delivery_failed(&topic, &error, refused).map(Some),
-            None => self.fatal_without_cause(),
+        match (failed, unknown_to_kafka) {
+            (Some((topic, error)), _) => self.delivery_failed(&topic, &error, refused).map(Some),
+            // librdkafka would try the same password for ever. The next generation has it read again.
+            (None, Some(error)) => Err(Failure::kafka_authentication(&error)),
+            (None, None) => self.fatal_without_cause(),
         }
     }
 

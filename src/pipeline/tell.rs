@@ -46,6 +46,8 @@ pub(super) struct Progress {
     pub(super) last_stream_message: Instant,
     pub(super) last_confirmation: Option<Instant>,
     pub(super) last_checkpoint: Option<Instant>,
+    /// When the first of the brokers' certificates expires, in seconds since 1970.
+    pub(super) kafka_certificate: Option<i64>,
 }
 
 /// The voice of pipeline and supervisor.
@@ -136,6 +138,7 @@ impl Teller {
                 facts.kafka.last_confirmation = progress.last_confirmation;
                 facts.kafka.last_contact = progress.last_confirmation;
             }
+            facts.kafka.certificate_expires = progress.kafka_certificate.and_then(moment);
             facts.last_checkpoint = progress.last_checkpoint.or(facts.last_checkpoint);
             if let Some(confirmed) = positions.confirmed {
                 facts.freshness.covered(confirmed);
@@ -182,6 +185,20 @@ impl Teller {
             facts.postgres.connected = true;
             facts.postgres.server_version = Some(version);
             facts.postgres.last_contact = Some(Instant::now());
+        });
+    }
+
+    /// When the certificate expires that the server has shown, in seconds since 1970.
+    pub(crate) fn postgres_certificate(&self, not_after: Option<i64>) {
+        self.status.update(|facts| {
+            facts.postgres.certificate_expires = not_after.and_then(moment);
+        });
+    }
+
+    /// As [`Teller::postgres_certificate`], of the brokers.
+    pub(crate) fn kafka_certificate(&self, not_after: Option<i64>) {
+        self.status.update(|facts| {
+            facts.kafka.certificate_expires = not_after.and_then(moment);
         });
     }
 
@@ -252,6 +269,12 @@ fn slot_facts(server: &Server, slot: &Slot) -> SlotFacts {
 
 fn system_time(unix_micros: i64) -> Option<SystemTime> {
     let since = Duration::from_micros(u64::try_from(unix_micros).ok()?);
+    SystemTime::UNIX_EPOCH.checked_add(since)
+}
+
+/// Seconds since 1970; a moment before is 1970, which is as past as it needs to be.
+fn moment(unix_seconds: i64) -> Option<SystemTime> {
+    let since = Duration::from_secs(u64::try_from(unix_seconds).unwrap_or(0));
     SystemTime::UNIX_EPOCH.checked_add(since)
 }
 

@@ -80,12 +80,15 @@ pub(super) fn verification(
                  or sslrootcert=<file>",
             ))
         }
-        (SslMode::VerifyCa | SslMode::Require, Some(RootCertificates::File(_))) => {
-            Ok(Verification::Chain)
-        }
-        (SslMode::Allow | SslMode::Prefer, _) | (SslMode::Require, None) => {
-            Ok(Verification::Nothing)
-        }
+        // libpq's manual says so of `require` only, but its code makes no difference between modes:
+        // with a root certificate it verifies (`have_rootcert` in `initialize_SSL`,
+        // fe-secure-openssl.c). psql 15 does: with `allow` and `prefer`, a server whose certificate
+        // is of another authority is not spoken to over TLS, but, where it lets us, in the clear.
+        (
+            SslMode::VerifyCa | SslMode::Require | SslMode::Prefer | SslMode::Allow,
+            Some(RootCertificates::File(_)),
+        ) => Ok(Verification::Chain),
+        (SslMode::Allow | SslMode::Prefer | SslMode::Require, None) => Ok(Verification::Nothing),
     }
 }
 
@@ -128,7 +131,7 @@ pub(super) fn reason(error: &rustls::Error) -> String {
                  that it holds, or have one made for this host"
             ),
             Certificate::Expired | Certificate::ExpiredContext { .. } => {
-                format!("the server's certificate has expired ({certificate})")
+                format!("the server's certificate has expired ({certificate}); it needs a new one")
             }
             Certificate::NotValidYet | Certificate::NotValidYetContext { .. } => {
                 format!(
@@ -139,6 +142,12 @@ pub(super) fn reason(error: &rustls::Error) -> String {
             other if format!("{other:?}").contains("CaUsedAsEndEntity") => {
                 "the server's certificate is its own authority; to trust it, name a copy of it \
                  in sslrootcert"
+                    .to_owned()
+            }
+            Certificate::UnsupportedSignatureAlgorithmContext { .. } => {
+                "the server's certificate, or one above it, is signed in a way that is not \
+                 supported; supported are RSA of 2048 bits and more, ECDSA with SHA-256 and SHA-384, \
+                 and Ed25519"
                     .to_owned()
             }
             other => format!("the server's certificate is not acceptable: {other}"),
@@ -178,7 +187,8 @@ mod tests {
         let file = Some(&RootCertificates::File(PathBuf::from("/ca.pem")));
         let system = Some(&RootCertificates::System);
         check(SslMode::Prefer, None, Some(Verification::Nothing));
-        check(SslMode::Prefer, file, Some(Verification::Nothing));
+        check(SslMode::Prefer, file, Some(Verification::Chain));
+        check(SslMode::Allow, file, Some(Verification::Chain));
         check(SslMode::Require, None, Some(Verification::Nothing));
         check(SslMode::Require, file, Some(Verification::Chain));
         check(SslMode::VerifyCa, file, Some(Verification::Chain));

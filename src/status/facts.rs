@@ -48,6 +48,8 @@ pub struct PostgresFacts {
     pub last_contact: Option<Instant>,
     /// When the replication stream last sent anything, keepalives too.
     pub last_stream_message: Option<SystemTime>,
+    /// When the certificate that the server showed last expires; `None` without encryption.
+    pub certificate_expires: Option<SystemTime>,
 }
 
 /// The Kafka cluster as this process sees it.
@@ -61,6 +63,9 @@ pub struct KafkaFacts {
     pub last_confirmation: Option<Instant>,
     /// The generation of the producer, counted in the checkpoint.
     pub generation: u64,
+    /// When the first of the certificates that the brokers showed expires; `None` without
+    /// encryption.
+    pub certificate_expires: Option<SystemTime>,
 }
 
 /// How far each step has got. Never `flushed > checkpointed` or `checkpointed > confirmed`.
@@ -198,12 +203,14 @@ impl Facts {
             last_contact: self.postgres.last_contact.map(|at| clock.ago(at)),
             last_stream_message: self.postgres.last_stream_message.map(|at| clock.ago_wall(at)),
             clock_skew_seconds: self.clock_skew_seconds,
+            certificate_expires: self.postgres.certificate_expires.map(|at| clock.until(at)),
         };
         snapshot.kafka = KafkaView {
             connected: self.kafka.connected,
             last_contact: self.kafka.last_contact.map(|at| clock.ago(at)),
             last_confirmation: self.kafka.last_confirmation.map(|at| clock.ago(at)),
             generation: self.kafka.generation,
+            certificate_expires: self.kafka.certificate_expires.map(|at| clock.until(at)),
         };
         snapshot.lag = LagView {
             seconds: lag.seconds,

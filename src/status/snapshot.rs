@@ -19,8 +19,10 @@
 //!   "halt": null,
 //!   "holder": null,
 //!   "postgres": {"connected": true, "version": "17.2", "last_contact": {"at": "…", "seconds_ago": 0.4},
-//!                "last_stream_message": {"at": "…", "seconds_ago": 0.4}, "clock_skew_seconds": 0.001},
-//!   "kafka": {"connected": true, "last_contact": null, "last_confirmation": null, "generation": 7},
+//!                "last_stream_message": {"at": "…", "seconds_ago": 0.4}, "clock_skew_seconds": 0.001,
+//!                "certificate_expires": {"at": "…", "seconds_left": 86400.0}},
+//!   "kafka": {"connected": true, "last_contact": null, "last_confirmation": null, "generation": 7,
+//!             "certificate_expires": null},
 //!   "positions": {"received": "0/1A2B3C8", "confirmed": "0/1A2B3C8", "checkpointed": "0/1A2B3C8",
 //!                 "flushed": "0/1A2B3C8", "wal_end": "0/1A2B3C8"},
 //!   "lag": {"seconds": 0.0, "caught_up": true, "received_bytes": 0, "confirmed_bytes": 0},
@@ -68,6 +70,15 @@ impl Clock {
         Ago { at: self.wall.checked_sub(age).unwrap_or(self.wall), seconds_ago: age.as_secs_f64() }
     }
 
+    /// A moment to come, or past, told by the wall clock.
+    pub(super) fn until(self, at: SystemTime) -> Until {
+        let seconds_left = match at.duration_since(self.wall) {
+            Ok(left) => left.as_secs_f64(),
+            Err(past) => -past.duration().as_secs_f64(),
+        };
+        Until { at, seconds_left }
+    }
+
     /// A moment told by the wall clock.
     pub(super) fn ago_wall(self, at: SystemTime) -> Ago {
         let age = self.wall.duration_since(at).unwrap_or_default();
@@ -83,6 +94,16 @@ pub struct Ago {
     pub at: SystemTime,
     /// Seconds before the snapshot.
     pub seconds_ago: f64,
+}
+
+/// A moment to come.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct Until {
+    /// On the wall clock.
+    #[serde(serialize_with = "as_rfc3339")]
+    pub at: SystemTime,
+    /// Seconds after the snapshot; negative when it is past.
+    pub seconds_left: f64,
 }
 
 /// Everything known at one moment.
@@ -157,6 +178,8 @@ pub struct PostgresView {
     pub last_stream_message: Option<Ago>,
     /// The server's clock minus ours.
     pub clock_skew_seconds: f64,
+    /// When the certificate that the server showed last expires.
+    pub certificate_expires: Option<Until>,
 }
 
 /// The Kafka cluster.
@@ -170,6 +193,8 @@ pub struct KafkaView {
     pub last_confirmation: Option<Ago>,
     /// The producer's generation.
     pub generation: u64,
+    /// When the first of the certificates that the brokers showed expires.
+    pub certificate_expires: Option<Until>,
 }
 
 /// How far behind; the rule is in [`super::lag`].

@@ -137,6 +137,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             match id.await {
                 Ok(Some(id)) => {
                     self.teller.kafka_contact();
+                    self.teller.kafka_certificate(producer.certificate_expiry());
                     Ok(id)
                 }
                 Ok(None) | Err(_) => Err(self.kafka_unreachable(config, &producer)),
@@ -151,6 +152,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
                 .await
                 .map_err(|error| Failure::postgres("ask the server for its settings", &error))?;
             self.teller.postgres_contact(&server);
+            self.teller.postgres_certificate(catalog.certificate_not_after());
             Ok((catalog, server))
         };
         let (kafka, postgres): (Result<String, Failure>, Result<_, Failure>) =
@@ -164,11 +166,11 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
     /// Says why no broker answered, from what librdkafka reported meanwhile.
     fn kafka_unreachable(&self, config: &Config, producer: &Producer) -> Failure {
         use crate::kafka::librdkafka::Happening;
-        use crate::kafka::producer::{Meaning, meaning};
+        use crate::kafka::producer::is_authentication;
         let mut last = None;
         producer.happenings(|happening| {
             if let Happening::Notice(error) | Happening::Fatal(error) = happening {
-                let worse = meaning(error.code) == Meaning::Forbidden;
+                let worse = is_authentication(&error);
                 if last.is_none() || worse {
                     last = Some(error);
                 }
@@ -176,11 +178,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         });
         let servers = &config.kafka.bootstrap_servers;
         match last {
-            Some(error) if meaning(error.code) == Meaning::Forbidden => Failure::halt(
-                HaltCode::Authentication,
-                format!("kafka at {servers} refuses walpost: {error}"),
-                "check KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD and KAFKA_SECURITY_PROTOCOL; walpost tries again by itself",
-            ),
+            Some(error) if is_authentication(&error) => Failure::kafka_authentication(&error),
             Some(error) => Failure::Again {
                 code: "kafka_unreachable",
                 message: format!("no answer from kafka at {servers}: {error}"),

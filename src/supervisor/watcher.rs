@@ -103,6 +103,7 @@ impl Watch {
                     .await
                     .map_err(|_| Failure::again("postgres_timeout", "connecting took too long"))?
                     .map_err(|error| Failure::postgres("connect to the database", &error))?;
+                teller.postgres_certificate(fresh.certificate_not_after());
                 catalog.insert(fresh)
             }
         };

@@ -9,6 +9,8 @@ mod checkpoint_command;
 #[cfg(test)]
 mod configuration;
 #[cfg(test)]
+mod connections;
+#[cfg(test)]
 mod events;
 #[cfg(test)]
 mod halts;

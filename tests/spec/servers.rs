@@ -96,7 +96,7 @@ fn signal(pid: u32, signal: &str) {
 
 /// Runs one of the scripts in `deploy/dev`, which install what is missing; panics with what it said.
 #[track_caller]
-fn script(name: &str, arguments: &[&str]) {
+pub(crate) fn script(name: &str, arguments: &[&str]) {
     let path = format!("{}/deploy/dev/{name}", env!("CARGO_MANIFEST_DIR"));
     let output = Command::new(&path).args(arguments).stdin(Stdio::null()).output();
     let output = output.unwrap_or_else(|error| panic!("cannot run {path}: {error}"));
@@ -109,7 +109,7 @@ fn script(name: &str, arguments: &[&str]) {
     );
 }
 
-/// A folder that is removed with the value, and with the test process.
-fn folder(prefix: &str) -> tempfile::TempDir {
+/// A folder that is removed with the value.
+pub(crate) fn folder(prefix: &str) -> tempfile::TempDir {
     tempfile::Builder::new().prefix(&format!("walpost-{prefix}-")).tempdir().unwrap()
 }

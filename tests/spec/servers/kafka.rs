@@ -41,8 +41,16 @@ impl Kafka {
     /// A broker of one's own with `properties`, each `name=value` as in `server.properties`.
     #[track_caller]
     pub(crate) fn start_with(properties: &[&str]) -> Self {
+        Self::start_with_listeners(|_| properties.iter().map(|&line| line.to_owned()).collect())
+    }
+
+    /// As [`Kafka::start_with`], with properties that need to know the broker's port: the one of
+    /// its listener `PLAINTEXT`, which the tests read from. The controller listens on the next port.
+    #[track_caller]
+    pub(crate) fn start_with_listeners(properties: impl FnOnce(u16) -> Vec<String>) -> Self {
         // The second port is the controller's.
-        Self::start_on(free_ports(2), properties)
+        let port = free_ports(2);
+        Self::start_on(port, &properties(port))
     }
 
     /// A broker of one's own, and an address of it at which clients must be `user` with `password`
@@ -59,17 +67,19 @@ impl Kafka {
             "listener.name.sasl_plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security\
              .plain.PlainLoginModule required user_{user}=\"{password}\";"
         );
-        let broker = Self::start_on(port, &[&listeners, "sasl.enabled.mechanisms=PLAIN", &users]);
+        let mechanisms = "sasl.enabled.mechanisms=PLAIN".to_owned();
+        let broker = Self::start_on(port, &[listeners, mechanisms, users]);
         (broker, address)
     }
 
     #[track_caller]
-    fn start_on(port: u16, properties: &[&str]) -> Self {
+    fn start_on(port: u16, properties: &[String]) -> Self {
         let broker = Self { port, folder: folder("kafka") };
         let (port, parent) = (broker.port.to_string(), std::process::id().to_string());
         let mut arguments = vec!["start", "--port", &port, "--dir", broker.dir()];
         arguments.extend(["--with-parent", &parent, "--temporary", "--"]);
-        arguments.extend(PROPERTIES.iter().chain(properties));
+        arguments.extend(PROPERTIES);
+        arguments.extend(properties.iter().map(String::as_str));
         script("kafka", &arguments);
         broker
     }
@@ -92,6 +102,17 @@ impl Kafka {
             vec!["topics", "--bootstrap-server", &bootstrap, "--create", "--topic", name];
         arguments.extend(["--partitions", &partitions]);
         configs.iter().for_each(|config| arguments.extend(["--config", config]));
+        script("kafka-tool", &arguments);
+    }
+
+    /// Makes a user of `mechanism`, as `SCRAM-SHA-512`, or gives it another password.
+    #[track_caller]
+    pub(crate) fn scram_user(&self, mechanism: &str, name: &str, password: &str) {
+        let bootstrap = self.bootstrap();
+        let config = format!("{mechanism}=[iterations=4096,password={password}]");
+        let mut arguments = vec!["configs", "--bootstrap-server", &bootstrap, "--alter"];
+        arguments.extend(["--entity-type", "users", "--entity-name", name]);
+        arguments.extend(["--add-config", &config]);
         script("kafka-tool", &arguments);
     }
 

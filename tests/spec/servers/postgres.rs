@@ -1,12 +1,13 @@
 //! A Postgres server of a given major version.
 
 use std::path::Path;
+use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
 
-use super::{Database, folder, free_ports, script};
+use super::{Database, Session, folder, free_ports, script, until};
 
 /// Settings of a server that many tests share: room for their slots, and no waiting for the disk.
 ///
@@ -52,16 +53,20 @@ impl Postgres {
     #[track_caller]
     pub(crate) fn start_with(major: u8, settings: &[&str]) -> Self {
         let server = Self { major, port: free_ports(1), folder: folder("postgres") };
-        let (major, port) = (major.to_string(), server.port.to_string());
+        server.create(settings);
+        server
+    }
+
+    #[track_caller]
+    fn create(&self, settings: &[&str]) {
+        let (major, port) = (self.major.to_string(), self.port.to_string());
         let parent = std::process::id().to_string();
-        let mut arguments =
-            vec!["start", "--major", &major, "--port", &port, "--dir", server.dir()];
+        let mut arguments = vec!["start", "--major", &major, "--port", &port, "--dir", self.dir()];
         arguments.extend(["--with-parent", &parent, "--temporary"]);
         for setting in SETTINGS.iter().chain(settings) {
             arguments.extend(["-c", setting]);
         }
         script("postgres", &arguments);
-        server
     }
 
     /// The major version.
@@ -90,6 +95,56 @@ impl Postgres {
         static COUNT: AtomicU32 = AtomicU32::new(1);
         let name = format!("{name}_{}", COUNT.fetch_add(1, Ordering::Relaxed));
         Database::create(&name, &self.url("postgres"), &self.url(&name))
+    }
+
+    /// Changes settings that need no restart, each a name and its value, and waits until new sessions
+    /// have them.
+    #[track_caller]
+    pub(crate) fn set(&self, settings: &[(&str, &str)]) {
+        let session = Session::open(&self.url("postgres"));
+        for (name, value) in settings {
+            session.execute(&format!("alter system set {name} = '{value}'"));
+        }
+        session.execute("select pg_reload_conf()");
+        for (name, value) in settings {
+            until(&format!("{name} = {value}"), || {
+                let session = Session::try_open(&self.url("postgres")).ok()?;
+                (session.value(&format!("show {name}")) == *value).then_some(())
+            });
+        }
+    }
+
+    /// Puts `rules` before those of `pg_hba.conf`, each a line, for sessions from now on.
+    #[track_caller]
+    pub(crate) fn allow_first(&self, rules: &[&str]) {
+        let path = self.path().join("data/pg_hba.conf");
+        let old = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("{}\n{old}", rules.join("\n"))).unwrap();
+        let session = Session::open(&self.url("postgres"));
+        let loaded = "select pg_conf_load_time()";
+        let before = session.value(loaded);
+        session.execute("select pg_reload_conf()");
+        until("pg_hba.conf to be read", || {
+            let session = Session::try_open(&self.url("postgres")).ok()?;
+            (session.value(loaded) != before).then_some(())
+        });
+    }
+
+    /// A standby of this server, streaming from it. The copy is made cold: this server stops for it.
+    #[track_caller]
+    pub(crate) fn standby(&self) -> Self {
+        let standby = Self { major: self.major, port: free_ports(1), folder: folder("standby") };
+        self.stop_fast();
+        let data = standby.path().join("data");
+        let copied = Command::new("cp").arg("-a").arg(self.path().join("data")).arg(&data).status();
+        assert!(copied.unwrap().success(), "cannot copy the data of the server");
+        self.start_again();
+        let signal = data.join("standby.signal");
+        std::fs::copy(data.join("PG_VERSION"), signal).unwrap();
+        let primary = format!("primary_conninfo=host=127.0.0.1 port={} user=postgres", self.port);
+        let sockets = format!("unix_socket_directories={}", standby.dir());
+        standby.create(&[&primary, &sockets]);
+        standby
     }
 
     /// Stops the server in order: clients are disconnected, walsenders are waited for.
