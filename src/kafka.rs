@@ -10,4 +10,5 @@ pub mod librdkafka;
 pub mod options;
 pub mod producer;
 mod refusal;
+pub mod statistics;
 pub mod topics;

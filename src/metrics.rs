@@ -16,10 +16,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use metrics::{Counter, Histogram};
+use metrics::{Counter, Gauge, Histogram};
 
 use crate::status::Status;
-use crate::status::counts::TopicCount;
+use crate::status::counts::{TOPICS_MAX, TopicCount};
 
 use self::catalog::{BAD_ROW_REASONS, RECONNECT_REASONS};
 use self::refresh::Refreshed;
@@ -27,6 +27,9 @@ use self::registry::{Family, Registry};
 
 /// How many codes of the Kafka client are told apart; it has some 150.
 const CODES_MAX: usize = 200;
+
+/// How many brokers are told apart.
+const BROKERS_MAX: usize = 1_000;
 
 /// Which database is followed, for `walpost_config_info`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,6 +63,9 @@ struct Shared {
     dead_letters: Family<Counter>,
     produce_errors: Family<Counter>,
     reconnects: Family<Counter>,
+    broker_up: Family<Gauge>,
+    broker_round_trip: Family<Gauge>,
+    partition_changes: Family<Counter>,
 }
 
 impl Metrics {
@@ -89,6 +95,15 @@ impl Metrics {
                 registry.counter("walpost_postgres_reconnects_total", labels)
             })
             .with(&registry, &RECONNECT_REASONS),
+            broker_up: Family::new("broker", BROKERS_MAX, |registry, labels| {
+                registry.gauge("walpost_broker_up", labels)
+            }),
+            broker_round_trip: Family::new("broker", BROKERS_MAX, |registry, labels| {
+                registry.gauge("walpost_broker_rtt_seconds", labels)
+            }),
+            partition_changes: Family::new("topic", TOPICS_MAX, |registry, labels| {
+                registry.counter("walpost_partition_count_changes_total", labels)
+            }),
             status: status.clone(),
             registry,
         };
@@ -155,6 +170,26 @@ impl Metrics {
     /// The connection to Postgres is made anew. `reason` is one of [`RECONNECT_REASONS`].
     pub fn postgres_reconnect(&self, reason: &str) {
         self.shared.reconnects.of(&self.shared.registry, reason).increment(1);
+    }
+
+    /// Whether the connection to a broker is up, and the mean round trip in seconds since it was last
+    /// told, if there was one.
+    pub fn broker(&self, name: &str, up: bool, round_trip: Option<f64>) {
+        let Shared { registry, broker_up, broker_round_trip, .. } = &*self.shared;
+        broker_up.of(registry, name).set(if up { 1.0 } else { 0.0 });
+        if let Some(seconds) = round_trip {
+            broker_round_trip.of(registry, name).set(seconds);
+        }
+    }
+
+    /// A topic's partition count is watched from now on.
+    pub fn partition_count_known(&self, topic: &str) {
+        self.shared.partition_changes.of(&self.shared.registry, topic).increment(0);
+    }
+
+    /// A topic has another partition count than before.
+    pub fn partition_count_changed(&self, topic: &str) {
+        self.shared.partition_changes.of(&self.shared.registry, topic).increment(1);
     }
 
     /// Puts what the histogram recorded into its buckets. The HTTP server calls it every second;

@@ -46,12 +46,14 @@ mod pace;
 mod question;
 mod refusal;
 mod rows;
+mod statistics;
 mod take;
 mod tell;
 
 pub(crate) use question::TopicMaker;
 pub(crate) use refusal::{Alone, Refusals, Suspects};
 pub(crate) use rows::RowSettings;
+pub(crate) use statistics::Watcher;
 pub(crate) use tell::{KnownTopics, Teller, Trouble};
 
 use confirm::CHECKPOINT_INTERVAL;

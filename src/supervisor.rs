@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::error::Failure;
 use crate::kafka::batch_limits::BatchLimits;
 use crate::metrics::Metrics;
-use crate::pipeline::{KnownTopics, Outcome, Pipeline, Refusals, Teller, Trouble};
+use crate::pipeline::{KnownTopics, Outcome, Pipeline, Refusals, Teller, Trouble, Watcher};
 use crate::status::{Heartbeat, Status};
 
 mod backoff;
@@ -77,7 +77,12 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         Self {
             load,
             config,
-            teller: Teller { status, metrics, trouble: Trouble::default() },
+            teller: Teller {
+                status,
+                metrics,
+                trouble: Trouble::default(),
+                watcher: Watcher::default(),
+            },
             heartbeat,
             known_topics: KnownTopics::default(),
             nonce: nonce(),

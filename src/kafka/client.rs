@@ -5,6 +5,7 @@ use std::time::Duration;
 use rdkafka::config::ClientConfig;
 
 use super::options::KafkaOptions;
+use super::statistics::INTERVAL_MS;
 
 /// How long a question to the brokers may take before it counts as unanswered.
 pub const ANSWER_LIMIT: Duration = Duration::from_secs(10);
@@ -77,6 +78,7 @@ pub fn producer_properties(
         ("linger.ms", "1"),
         ("batch.num.messages", "20000"),
         ("retry.backoff.ms", "50"),
+        ("statistics.interval.ms", INTERVAL_MS),
     ] {
         ours.push((property.to_owned(), value.to_owned()));
     }
@@ -119,6 +121,7 @@ const PRODUCER_ONLY: &[&str] = &[
     "request.timeout.ms",
     "retry.backoff.max.ms",
     "retry.backoff.ms",
+    "statistics.interval.ms",
     "sticky.partitioning.linger.ms",
 ];
 

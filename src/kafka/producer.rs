@@ -208,7 +208,7 @@ impl Producer {
             let mut result = None;
             self.happenings(|happening| match happening {
                 Happening::Delivered { tag: CHECKPOINT_TAG, .. } => result = Some(Ok(())),
-                Happening::Delivered { .. } => {}
+                Happening::Delivered { .. } | Happening::Statistics(_) => {}
                 Happening::Failed { error, .. } | Happening::Fatal(error) => {
                     result.get_or_insert(Err(error));
                 }

@@ -76,6 +76,7 @@ impl Pipeline {
                 }
             }
             Happening::Fatal(error) => fatal = Some(error),
+            Happening::Statistics(text) => teller.statistics(text),
             Happening::Notice(error) => {
                 teller.kafka_trouble(&error.to_string());
                 if is_authentication(&error) {

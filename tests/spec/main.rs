@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod bad_rows;
 #[cfg(test)]
+mod brokers;
+#[cfg(test)]
 mod check;
 #[cfg(test)]
 mod checkpoint_command;
