@@ -59,6 +59,7 @@ struct Shared {
     event_latency: Histogram,
     handoffs: Counter,
     checkpoints: Counter,
+    partition_changes: Counter,
     bad_rows: Family<Counter>,
     dead_letters: Family<Counter>,
     produce_errors: Family<Counter>,
@@ -82,6 +83,7 @@ impl Metrics {
             event_latency: registry.histogram("walpost_event_latency_seconds"),
             handoffs: registry.counter("walpost_handoffs_total", &[]),
             checkpoints: registry.counter("walpost_checkpoints_total", &[]),
+            partition_changes: registry.counter("walpost_partition_changes_total", &[]),
             bad_rows: reasons(|registry, labels| {
                 registry.counter("walpost_bad_rows_total", labels)
             }),
@@ -160,6 +162,11 @@ impl Metrics {
     /// A checkpoint was confirmed.
     pub fn checkpoint(&self) {
         self.shared.checkpoints.increment(1);
+    }
+
+    /// A topic was found to have another number of partitions than before.
+    pub fn partitions_changed(&self) {
+        self.shared.partition_changes.increment(1);
     }
 
     /// The Kafka client reported an error for a record; `code` is its name for it.

@@ -11,6 +11,10 @@ use crate::outbox::template::{Part, Template};
 /// Longest topic name (`Topic.MAX_NAME_LENGTH` of Apache Kafka).
 const MAX_TOPIC: usize = 249;
 
+/// How the checkpoint topics of all connectors begin, unless one is configured otherwise. Any of
+/// them is kept from rows: a record there would be another connector's position.
+const CHECKPOINT_TOPICS: &str = "walpost.checkpoint.";
+
 /// Longest key, in bytes. Kafka has no limit of its own; a key is an identifier, and a dead letter
 /// has to carry it.
 const MAX_KEY: usize = 64 * 1024;
@@ -43,8 +47,12 @@ pub fn check_topic_template(template: &Template) -> Result<(), String> {
     {
         return Err("topic template begins with __, as Kafka's own topics do".to_owned());
     }
-    whole
-        .map_or(Ok(()), |name| check_topic(&name, &[]).map_err(|(_, what)| format!("topic {what}")))
+    if let Some(Part::Literal(first)) = template.parts.first()
+        && first.starts_with(CHECKPOINT_TOPICS)
+    {
+        return Err(format!("topic template begins with {CHECKPOINT_TOPICS}, as walpost's own do"));
+    }
+    whole.map_or(Ok(()), |name| check_topic(&name).map_err(|(_, what)| format!("topic {what}")))
 }
 
 /// Whether a text is a topic name that Kafka takes, for topics that walpost is configured with.
@@ -53,11 +61,11 @@ pub fn check_topic_template(template: &Template) -> Result<(), String> {
 ///
 /// When it is not.
 pub fn check_topic_name(name: &str) -> Result<(), String> {
-    check_topic(name, &[]).map_err(|(_, what)| format!("topic {what}"))
+    check_topic(name).map_err(|(_, what)| format!("topic {what}"))
 }
 
-/// Whether a text is a topic that an event may go to.
-fn check_topic(name: &str, reserved: &[String]) -> Result<(), (Reason, &'static str)> {
+/// Whether a text is a topic.
+fn check_topic(name: &str) -> Result<(), (Reason, &'static str)> {
     if name.is_empty() {
         return Err((Reason::Empty, "is empty"));
     }
@@ -76,7 +84,13 @@ fn check_topic(name: &str, reserved: &[String]) -> Result<(), (Reason, &'static 
     if name.starts_with("__") {
         return Err((Reason::IllegalName, "begins with __, as Kafka's own topics do"));
     }
-    if reserved.iter().any(|own| own == name) {
+    Ok(())
+}
+
+/// Whether a text is a topic that an event may go to.
+fn check_event_topic(name: &str, reserved: &[String]) -> Result<(), (Reason, &'static str)> {
+    check_topic(name)?;
+    if name.starts_with(CHECKPOINT_TOPICS) || reserved.iter().any(|own| own == name) {
         return Err((Reason::IllegalName, "is a topic that walpost keeps for itself"));
     }
     Ok(())
@@ -104,7 +118,7 @@ pub(crate) fn topic(
             return Err(BadRow::new("topic", Reason::Missing, what));
         }
     }
-    check_topic(out, reserved).map_err(|(reason, what)| BadRow::new("topic", reason, what))
+    check_event_topic(out, reserved).map_err(|(reason, what)| BadRow::new("topic", reason, what))
 }
 
 /// Appends a template's text for a row. Every column in it has to have a text: `a.` and `a.b` are
@@ -181,7 +195,7 @@ mod tests {
     #[track_caller]
     fn check(name: &str, expected: Option<Reason>) {
         let reserved = ["walpost.dlq".to_owned()];
-        let reason = check_topic(name, &reserved).err().map(|(reason, _)| reason);
+        let reason = check_event_topic(name, &reserved).err().map(|(reason, _)| reason);
         assert_eq!(reason, expected, "{name:?}");
     }
 
@@ -202,6 +216,8 @@ mod tests {
         check("__consumer_offsets", Some(Reason::IllegalName));
         check("walpost.dlq", Some(Reason::IllegalName));
         check("walpost.dlq2", None);
+        check("walpost.checkpoint.other.walpost", Some(Reason::IllegalName));
+        check("walpost.checkpoints", None);
     }
 
     #[track_caller]
@@ -218,6 +234,7 @@ mod tests {
         check_template("outbox/{aggregate_type}", false);
         check_template("a b", false);
         check_template("__{aggregate_type}", false);
+        check_template("walpost.checkpoint.{aggregate_type}", false);
         check_template("..", false);
         check_template(&"a".repeat(250), false);
     }

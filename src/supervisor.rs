@@ -29,6 +29,7 @@ mod batches;
 mod claim;
 pub(crate) mod decision;
 mod first_start;
+mod partitions;
 mod prepare;
 mod watcher;
 
@@ -96,6 +97,9 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
     /// what is in flight unconfirmed, as a crash does.
     pub async fn run(mut self, drain: watch::Receiver<bool>) -> Ended {
         let mut backoff = Backoff::default();
+        let counting =
+            partitions::count(self.config.clone(), self.known_topics.clone(), self.teller.clone());
+        let _counting = partitions::Counting(counting);
         loop {
             let began = Instant::now();
             let failure = match Box::pin(self.attempt(drain.clone())).await {

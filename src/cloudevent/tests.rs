@@ -8,4 +8,5 @@ mod fixture;
 mod oracle;
 mod plain_headers;
 mod routing;
+mod rules;
 mod structured;

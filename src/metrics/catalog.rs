@@ -147,6 +147,7 @@ pub const TABLE: &[Definition] = &[
     define("walpost_producer_generation", Gauge, &[], Now, "Generation of the producer, counted in the checkpoint."),
     define("walpost_partition_count_changes_total", Counter, &["topic"], Now, "How often the partition count of a topic was seen to change: Kafka moves keys then."),
     define("walpost_partition_events_total", Counter, &["topic", "partition"], Later, "Events that Kafka confirmed, by partition."),
+    define("walpost_partition_changes_total", Counter, &[], Now, "How often a topic was found with another number of partitions, which moves keys between them."),
     define("walpost_partition_skew_ratio", Gauge, &["topic"], Later, "Events of the busiest partition over the mean of all."),
     define("walpost_hot_key_share", Gauge, &["topic"], Later, "Share of a topic's events that have its most frequent key."),
 

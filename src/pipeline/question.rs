@@ -113,7 +113,7 @@ impl Pipeline {
         match answer.resolution {
             Resolution::Known { topic, partitions } => {
                 tracing::info!(topic = name, partitions, "writing to a topic");
-                self.settings.known_topics.add(&name);
+                self.settings.known_topics.add(&name, partitions);
                 self.counts.insert(topic.address(), self.rows.teller.topic(&name));
                 let id = self.rows.producer.learn(&name, topic);
                 self.takes_batches_of(&name, id, answer.limit);

@@ -1,7 +1,7 @@
 //! What the loop and the supervisor tell of themselves, in one place: counters per event, facts a
 //! few times a second.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -21,18 +21,35 @@ use crate::status::{State, Status};
 /// How often trouble with Kafka is logged.
 const TROUBLE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Topics that were found to exist in the life of this process. One that is gone later is not
-/// "unknown" but missing.
+/// Topics that were found to exist in the life of this process, and how many partitions they were
+/// last seen to have. One that is gone later is not "unknown" but missing.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct KnownTopics(Arc<Mutex<BTreeSet<String>>>);
+pub(crate) struct KnownTopics(Arc<Mutex<BTreeMap<String, usize>>>);
 
 impl KnownTopics {
-    pub(super) fn add(&self, topic: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(topic.to_owned());
+    /// Remembers a topic; the number of one that is known already is left to [`Self::counted`].
+    pub(super) fn add(&self, topic: &str, partitions: usize) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.contains_key(topic) {
+            known.insert(topic.to_owned(), partitions);
+        }
+    }
+
+    /// All of them.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    /// Remembers how many partitions a topic has now; answers how many it had, if that was
+    /// another number.
+    pub(crate) fn counted(&self, topic: &str, partitions: usize) -> Option<usize> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = known.insert(topic.to_owned(), partitions)?;
+        (before != partitions).then_some(before)
     }
 
     pub(super) fn contains(&self, topic: &str) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(topic)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(topic)
     }
 }
 

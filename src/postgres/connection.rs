@@ -35,14 +35,16 @@ pub(super) enum Purpose {
 /// Settings that a role or a database may have changed (`ALTER ROLE … SET`), and that change how
 /// values look, or end a session that waits. Those of this list win over them.
 ///
+/// `lc_monetary` is how `money` looks; "C" is on every server.
 /// `search_path` decides whether `regclass` and the like are printed with their schema.
 /// Source: PostgreSQL manual, "Client Connection Defaults"; "Streaming Replication Protocol".
-const SESSION_SETTINGS: [(&str, &str); 12] = [
+const SESSION_SETTINGS: [(&str, &str); 13] = [
     ("datestyle", "ISO"),
     ("intervalstyle", "postgres"),
     ("timezone", "UTC"),
     ("bytea_output", "hex"),
     ("extra_float_digits", "3"),
+    ("lc_monetary", "C"),
     ("search_path", "pg_catalog"),
     ("standard_conforming_strings", "on"),
     ("quote_all_identifiers", "off"),

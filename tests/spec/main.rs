@@ -23,6 +23,8 @@ mod limits;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
+mod mapping;
+#[cfg(test)]
 mod memory;
 #[cfg(test)]
 mod oracle;

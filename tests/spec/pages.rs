@@ -39,6 +39,7 @@ const FROM_THE_START: &[&str] = &[
     "walpost_producer_generation",
     "walpost_checkpoint_age_seconds",
     "walpost_checkpoints_total",
+    "walpost_partition_changes_total",
     "walpost_postgres_connected",
     "walpost_postgres_reconnects_total",
     "walpost_source_last_message_timestamp_seconds",

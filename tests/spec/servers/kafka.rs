@@ -163,6 +163,22 @@ impl Kafka {
             .unwrap_or_else(|| panic!("{seen} of {count} records in `{topic}` after {PATIENCE:?}"))
     }
 
+    /// Writes a record for each key by Kafka's own producer, which is the one for Java.
+    #[track_caller]
+    pub(crate) fn produce_by_java(&self, topic: &str, keys: &[String]) {
+        use std::io::Write as _;
+        let path = format!("{}/deploy/dev/kafka-tool", env!("CARGO_MANIFEST_DIR"));
+        let mut tool = std::process::Command::new(path);
+        tool.args(["console-producer", "--bootstrap-server", &self.bootstrap(), "--topic", topic])
+            .args(["--reader-property", "parse.key=true"])
+            .stdin(std::process::Stdio::piped());
+        let mut tool = tool.spawn().unwrap();
+        let mut input = tool.stdin.take().unwrap();
+        keys.iter().for_each(|key| writeln!(input, "{key}\t{{}}").unwrap());
+        drop(input);
+        assert!(tool.wait().unwrap().success(), "the console producer failed");
+    }
+
     /// The names of all topics, without Kafka's own.
     #[track_caller]
     pub(crate) fn topics(&self) -> Vec<String> {
