@@ -19,7 +19,7 @@ use std::time::Duration;
 use metrics::{Counter, Gauge, Histogram};
 
 use crate::status::Status;
-use crate::status::counts::{TOPICS_MAX, TopicCount};
+use crate::status::counts::TopicCount;
 
 use self::catalog::{BAD_ROW_REASONS, RECONNECT_REASONS};
 use self::refresh::Refreshed;
@@ -66,7 +66,6 @@ struct Shared {
     reconnects: Family<Counter>,
     broker_up: Family<Gauge>,
     broker_round_trip: Family<Gauge>,
-    partition_changes: Family<Counter>,
 }
 
 impl Metrics {
@@ -102,9 +101,6 @@ impl Metrics {
             }),
             broker_round_trip: Family::new("broker", BROKERS_MAX, |registry, labels| {
                 registry.gauge("walpost_broker_rtt_seconds", labels)
-            }),
-            partition_changes: Family::new("topic", TOPICS_MAX, |registry, labels| {
-                registry.counter("walpost_partition_count_changes_total", labels)
             }),
             status: status.clone(),
             registry,
@@ -187,16 +183,6 @@ impl Metrics {
         if let Some(seconds) = round_trip {
             broker_round_trip.of(registry, name).set(seconds);
         }
-    }
-
-    /// A topic's partition count is watched from now on.
-    pub fn partition_count_known(&self, topic: &str) {
-        self.shared.partition_changes.of(&self.shared.registry, topic).increment(0);
-    }
-
-    /// A topic has another partition count than before.
-    pub fn partition_count_changed(&self, topic: &str) {
-        self.shared.partition_changes.of(&self.shared.registry, topic).increment(1);
     }
 
     /// Puts what the histogram recorded into its buckets. The HTTP server calls it every second;

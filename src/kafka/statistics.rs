@@ -3,10 +3,9 @@
 //! Source: `STATISTICS.md` of librdkafka 2.12.1. Only what is shown is read; everything else of a
 //! text that may be megabytes long is passed over.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 /// How often librdkafka says it, in milliseconds.
 pub const INTERVAL_MS: &str = "5000";
@@ -27,16 +26,12 @@ pub struct Broker {
 pub struct Statistics {
     /// Brokers by their number in the cluster, without those that there was no reason to connect to.
     pub brokers: Vec<Broker>,
-    /// Topics in use, and how many partitions they have.
-    pub partitions: BTreeMap<String, usize>,
 }
 
 #[derive(Deserialize)]
 struct Text {
     #[serde(default)]
     brokers: HashMap<String, BrokerText>,
-    #[serde(default)]
-    topics: HashMap<String, TopicText>,
 }
 
 #[derive(Deserialize)]
@@ -57,13 +52,6 @@ struct BrokerText {
 struct Window {
     avg: i64,
     cnt: i64,
-}
-
-#[derive(Deserialize)]
-struct TopicText {
-    /// By number; -1 stands for records that have no partition yet.
-    #[serde(default)]
-    partitions: HashMap<String, IgnoredAny>,
 }
 
 impl Statistics {
@@ -88,15 +76,7 @@ impl Statistics {
                 name: broker.nodename,
             })
             .collect();
-        let partitions = text
-            .topics
-            .into_iter()
-            .map(|(topic, text)| {
-                let real = text.partitions.keys().filter(|number| !number.starts_with('-'));
-                (topic, real.count())
-            })
-            .collect();
-        Ok(Self { brokers, partitions })
+        Ok(Self { brokers })
     }
 }
 
@@ -105,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn brokers_and_partitions_are_read_and_the_rest_is_passed_over() {
+    fn brokers_are_read_and_the_rest_is_passed_over() {
         let broker = |node: i64, name: &str, state: &str, connects: i64, (avg, cnt): (i64, i64)| {
             format!(
                 r#""{name}/{node}": {{"name": "{name}/{node}", "nodeid": {node}, "nodename": "{name}",
@@ -128,8 +108,6 @@ mod tests {
             read.brokers,
             [broker("a:9092", true, Some(0.0015)), broker("b:9092", false, None),]
         );
-        let partitions: Vec<_> = read.partitions.into_iter().collect();
-        assert_eq!(partitions, [("none".to_owned(), 0), ("orders".to_owned(), 2)]);
         assert!(Statistics::read("{").is_err());
     }
 }

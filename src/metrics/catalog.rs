@@ -145,7 +145,6 @@ pub const TABLE: &[Definition] = &[
     define("walpost_broker_up", Gauge, &["broker"], Now, "1 while the connection to the broker is up; brokers that there was no reason to connect to are left out."),
     define("walpost_broker_rtt_seconds", Gauge, &["broker"], Now, "Mean round trip to the broker over the last interval of statistics."),
     define("walpost_producer_generation", Gauge, &[], Now, "Generation of the producer, counted in the checkpoint."),
-    define("walpost_partition_count_changes_total", Counter, &["topic"], Now, "How often the partition count of a topic was seen to change: Kafka moves keys then."),
     define("walpost_partition_events_total", Counter, &["topic", "partition"], Later, "Events that Kafka confirmed, by partition."),
     define("walpost_partition_changes_total", Counter, &[], Now, "How often a topic was found with another number of partitions, which moves keys between them."),
     define("walpost_partition_skew_ratio", Gauge, &["topic"], Later, "Events of the busiest partition over the mean of all."),

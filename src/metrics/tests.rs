@@ -26,7 +26,6 @@ fn worked() -> (Status, Metrics) {
     metrics.event_latency(Duration::from_millis(3), 3);
     metrics.produce_error("MSG_TIMED_OUT");
     metrics.broker("kafka:9092", true, Some(0.002));
-    metrics.partition_count_known("outbox.event.order");
     (status, metrics)
 }
 

@@ -4,8 +4,7 @@
 use std::time::Duration;
 
 use rdkafka::admin::{
-    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier,
-    TopicReplication,
+    AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication,
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -42,14 +41,6 @@ impl Kafka {
         }
         let altered = wait(self.admin().alter_configs([&wanted], &AdminOptions::new())).unwrap();
         assert!(altered.iter().all(Result::is_ok), "{altered:?}");
-    }
-
-    /// Gives a topic more partitions.
-    #[track_caller]
-    pub(crate) fn grow_topic(&self, name: &str, partitions: usize) {
-        let wanted = NewPartitions::new(name, partitions);
-        let grown = wait(self.admin().create_partitions([&wanted], &AdminOptions::new())).unwrap();
-        assert!(grown.iter().all(Result::is_ok), "{grown:?}");
     }
 
     /// Deletes a topic and waits until the broker has forgotten it.
