@@ -8,12 +8,22 @@ pub mod check;
 pub mod checkpoint;
 mod command;
 pub mod config;
+mod confirm;
+pub mod dlq;
+pub mod groups;
 pub mod healthcheck;
 pub mod help;
 mod http_get;
+mod moment;
 pub mod output;
 pub mod peek;
+mod printed;
+pub mod prune;
+mod readable;
+pub mod replay;
 pub mod run;
+mod sender;
+pub mod setup;
 pub mod status;
 
 /// How the process ends, for scripts and Kubernetes.
@@ -68,6 +78,19 @@ pub enum Command {
     Config(config::Arguments),
     /// The events that the newest rows of the table would become.
     Peek(peek::Arguments),
+    /// What the database needs: a role, its rights, the table, constraints, the publication; printed
+    /// as SQL, or done.
+    Setup(setup::Arguments),
+    /// Deletes rows of the outbox table that are proven to be in Kafka.
+    Prune(prune::Arguments),
+    /// Publishes rows of the outbox table again. A plan without --yes.
+    Replay(replay::Arguments),
+    /// Dead letters: lists and shows them, sends them again, removes those that are done.
+    #[command(subcommand)]
+    Dlq(dlq::Command),
+    /// Consumer groups: lag and members, and setting one to another place.
+    #[command(subcommand)]
+    Groups(groups::Command),
     /// The stored position: shows it, moves it, or ends a halt that needs a decision.
     #[command(subcommand)]
     Checkpoint(checkpoint::Command),

@@ -19,11 +19,13 @@ mod span_context;
 mod time;
 mod uri;
 
+pub(crate) use attribute::MAX_ATTRIBUTE;
 pub use attribute::{check_extension_name, extension_name_is_long};
 pub use dead_letter::DeadLetterContext;
 pub use encoder::{Encoder, Event, OptionsError};
 pub use headers::Headers;
 pub use media_type::check_media_type;
+pub(crate) use media_type::is_json;
 pub use source::check_source;
 pub use time::check_time_zone;
 

@@ -22,6 +22,7 @@ mod value;
 
 pub use invalid::{Invalid, Problem};
 pub use reader::Effective;
+pub use value::duration;
 
 use env::Source;
 use reader::Reader;
@@ -114,6 +115,8 @@ pub struct Config {
     pub topic_replication: Option<i32>,
     /// `WALPOST_MAX_IN_FLIGHT`, bytes.
     pub max_in_flight: u64,
+    /// `WALPOST_PRUNE_AFTER`; `None` is `off`.
+    pub prune_after: Option<Duration>,
     /// `WALPOST_SHUTDOWN_TIMEOUT`
     pub shutdown_timeout: Duration,
     /// `WALPOST_HTTP_ADDR`; `None` is `off`.
@@ -242,6 +245,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
         topic_partitions: delivery.topic_partitions,
         topic_replication: delivery.topic_replication,
         max_in_flight: delivery.max_in_flight,
+        prune_after: delivery.prune_after,
         shutdown_timeout: delivery.shutdown_timeout,
         http_addr,
         http_auth,
@@ -261,6 +265,7 @@ struct DeliveryOptions {
     topic_partitions: Option<i32>,
     topic_replication: Option<i32>,
     max_in_flight: u64,
+    prune_after: Option<Duration>,
     shutdown_timeout: Duration,
 }
 
@@ -305,6 +310,17 @@ fn topic(text: &str) -> Result<String, String> {
     }
 }
 
+/// `off`, or an age.
+fn prune_after(text: &str) -> Result<Option<Duration>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    match duration(text) {
+        Ok(age) if age >= Duration::from_secs(1) => Ok(Some(age)),
+        Ok(_) | Err(_) => Err("expected off, or 1s or more: 7d".to_owned()),
+    }
+}
+
 fn delivery(reader: &mut Reader<'_>) -> Option<DeliveryOptions> {
     let delivery = reader.word(
         "WALPOST_DELIVERY",
@@ -318,6 +334,7 @@ fn delivery(reader: &mut Reader<'_>) -> Option<DeliveryOptions> {
     let topic_partitions = count("WALPOST_TOPIC_PARTITIONS");
     let topic_replication = count("WALPOST_TOPIC_REPLICATION");
     let max_in_flight = reader.size("WALPOST_MAX_IN_FLIGHT");
+    let prune_after = reader.parsed("WALPOST_PRUNE_AFTER", prune_after);
     let shutdown_timeout = reader.duration("WALPOST_SHUTDOWN_TIMEOUT");
     Some(DeliveryOptions {
         delivery: delivery?,
@@ -325,6 +342,7 @@ fn delivery(reader: &mut Reader<'_>) -> Option<DeliveryOptions> {
         topic_partitions,
         topic_replication,
         max_in_flight: max_in_flight?,
+        prune_after: prune_after?,
         shutdown_timeout: shutdown_timeout?,
     })
 }

@@ -25,6 +25,8 @@
 //! - [`pgoutput`]: bytes → logical message. [`outbox`]: logical message → row, by roles.
 //! - [`route`]: topic and key. [`cloudevent`]: row → event, in binary and structured mode.
 //! - [`kafka`]: the ordered producer, the checkpoint topic, walpost's own topics.
+//! - [`prune`]: which rows are proven delivered, and deleting them.
+//! - [`setup`]: what the database needs, as statements.
 //! - [`check`]: what a start will find, and what mends it.
 //! - [`config`]: one table of all variables. [`cli`]: one file a command.
 //! - [`status`], [`metrics`], [`http`]: what the process says of itself.
@@ -72,6 +74,10 @@ pub mod supervisor;
 pub mod error;
 
 pub mod config;
+
+pub mod prune;
+
+pub mod setup;
 
 pub mod check;
 

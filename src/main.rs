@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 use walpost::cli::{
-    Cli, Command, Exit, check, checkpoint, config, healthcheck, help, output, peek, run, status,
+    Cli, Command, Exit, check, checkpoint, config, dlq, groups, healthcheck, help, output, peek,
+    prune, replay, run, setup, status,
 };
 use walpost::config::env::Environment;
 
@@ -26,6 +27,11 @@ fn main() -> ExitCode {
         Command::Check(arguments) => check::run(arguments, &environment),
         Command::Config(arguments) => config::run(arguments, &environment),
         Command::Peek(arguments) => peek::run(arguments, &environment),
+        Command::Setup(arguments) => setup::run(arguments, &environment),
+        Command::Prune(arguments) => prune::run(arguments, &environment),
+        Command::Replay(arguments) => replay::run(arguments, &environment),
+        Command::Dlq(command) => dlq::run(command, &environment),
+        Command::Groups(command) => groups::run(command, &environment),
         Command::Checkpoint(command) => checkpoint::run(&command, &environment),
         Command::Healthcheck { url } => healthcheck::run(url.as_deref(), &environment),
         Command::Status(arguments) => status::run(&arguments, &environment),

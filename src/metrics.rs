@@ -59,6 +59,9 @@ struct Shared {
     event_latency: Histogram,
     handoffs: Counter,
     checkpoints: Counter,
+    outbox_rows: Gauge,
+    outbox_bytes: Gauge,
+    pruned_rows: Counter,
     partition_changes: Counter,
     bad_rows: Family<Counter>,
     dead_letters: Family<Counter>,
@@ -82,6 +85,9 @@ impl Metrics {
             event_latency: registry.histogram("walpost_event_latency_seconds"),
             handoffs: registry.counter("walpost_handoffs_total", &[]),
             checkpoints: registry.counter("walpost_checkpoints_total", &[]),
+            outbox_rows: registry.gauge("walpost_outbox_rows", &[]),
+            outbox_bytes: registry.gauge("walpost_outbox_bytes", &[]),
+            pruned_rows: registry.counter("walpost_pruned_rows_total", &[]),
             partition_changes: registry.counter("walpost_partition_changes_total", &[]),
             bad_rows: reasons(|registry, labels| {
                 registry.counter("walpost_bad_rows_total", labels)
@@ -125,6 +131,11 @@ impl Metrics {
         self.shared.status.counts().duplicates_suppressed(rows);
     }
 
+    /// Adds rows of a snapshot that Kafka confirmed.
+    pub fn snapshot_rows(&self, rows: u64) {
+        self.shared.status.counts().snapshot_rows(rows);
+    }
+
     /// Reading was stopped until Kafka confirms, or goes on. Telling the same again is harmless.
     pub fn backpressure(&self, stopped: bool) {
         let watch = self.shared.status.counts().backpressure();
@@ -158,6 +169,18 @@ impl Metrics {
     /// A checkpoint was confirmed.
     pub fn checkpoint(&self) {
         self.shared.checkpoints.increment(1);
+    }
+
+    /// How large the outbox tables are, all together.
+    pub fn outbox(&self, rows: u64, bytes: u64) {
+        // Exact up to 2^53.
+        self.shared.outbox_rows.set(rows as f64);
+        self.shared.outbox_bytes.set(bytes as f64);
+    }
+
+    /// Rows were deleted that were proven to be delivered.
+    pub fn pruned_rows(&self, rows: u64) {
+        self.shared.pruned_rows.increment(rows);
     }
 
     /// A topic was found to have another number of partitions than before.

@@ -30,11 +30,14 @@ use tokio::time::Instant;
 use crate::error::Failure;
 use crate::kafka::batch_limits::BatchLimits;
 use crate::kafka::checkpoint::Checkpoint;
+use crate::kafka::floor::{Moment, Raising};
 use crate::kafka::librdkafka::ClientError;
 use crate::kafka::producer::{Producer, TopicId};
 use crate::ledger::{Due, Ledger};
 use crate::lsn::Lsn;
+use crate::postgres::error::Error as PostgresError;
 use crate::postgres::replication::ReplicationStream;
+use crate::postgres::snapshot::SnapshotBatch;
 use crate::proof;
 use crate::status::counts::TopicCount;
 use crate::status::facts::{InFlight, Positions};
@@ -46,6 +49,7 @@ mod pace;
 mod question;
 mod refusal;
 mod rows;
+mod snapshot;
 mod statistics;
 mod take;
 mod tell;
@@ -53,6 +57,7 @@ mod tell;
 pub(crate) use question::TopicMaker;
 pub(crate) use refusal::{Alone, Refusals, Suspects};
 pub(crate) use rows::RowSettings;
+pub(crate) use snapshot::SnapshotWork;
 pub(crate) use statistics::Watcher;
 pub(crate) use tell::{KnownTopics, Teller, Trouble};
 
@@ -60,6 +65,7 @@ use confirm::CHECKPOINT_INTERVAL;
 use pace::Pace;
 use question::{Answer, Question, answer};
 use rows::{Rows, Until};
+use snapshot::{Snapshot, next_batch};
 use tell::{Progress, known};
 
 /// The loop turns at least this often, to refresh what the process says of itself.
@@ -82,6 +88,8 @@ pub(crate) struct CatalogFacts {
     pub(crate) seen_lsn: Lsn,
     /// The server's clock then, microseconds since 1970.
     pub(crate) seen_time: i64,
+    /// The server's transactions then.
+    pub(crate) moment: Option<Moment>,
 }
 
 /// What one generation works with.
@@ -97,6 +105,8 @@ pub(crate) struct Generation {
     pub(crate) checkpoint_topic: TopicId,
     /// What Kafka refused before.
     pub(crate) refusals: Refusals,
+    /// On a first start: rows that are published before the stream.
+    pub(crate) snapshot: Option<SnapshotWork>,
 }
 
 /// What the loop is told.
@@ -134,10 +144,12 @@ pub(crate) enum Outcome {
         /// Events that are not settled.
         unsettled: u64,
     },
+    /// A drain came while the rows of a first start were published; they will be sent again.
+    SnapshotInterrupted,
     /// Something went wrong.
     Failed(Failure),
-    /// Everything that was taken is confirmed, stored and flushed, and a topic was found that
-    /// takes smaller batches than this producer makes.
+    /// A topic was found that takes smaller batches than this producer makes. Everything that was
+    /// taken is confirmed, stored and flushed, unless it is of a snapshot, which begins again.
     SmallerBatches,
     /// Kafka refused a batch, or several.
     RefusedBatch {
@@ -170,7 +182,8 @@ enum Action {
     Facts,
     Resolved(String, Answer),
     Bytes(usize),
-    StreamEnded(crate::postgres::error::Error),
+    SnapshotBatch(Result<Option<SnapshotBatch>, PostgresError>),
+    StreamEnded(PostgresError),
     Broken(String),
 }
 
@@ -180,13 +193,18 @@ pub(crate) struct Pipeline {
     stream: ReplicationStream,
     rows: Rows,
     checkpoint: Checkpoint,
+    /// The floors wait for a moment after a row that could not be remembered.
+    raising: Raising,
     checkpoint_topic: TopicId,
     /// What the next row's record waits for, since it is sent alone.
     waits: Option<Until>,
     /// The record that was sent alone and is not answered.
     alone: Option<Alone>,
-    /// A topic takes smaller batches than these: the generation ends when all is stored.
+    /// A topic takes smaller batches than these: the generation ends when all is
+    /// stored, and within a snapshot at once.
     ending: bool,
+    /// Rows that come before those of the stream.
+    snapshot: Option<Snapshot>,
     settings: Settings,
     heartbeat: Arc<Heartbeat>,
     facts: watch::Receiver<CatalogFacts>,
@@ -226,21 +244,34 @@ impl Pipeline {
         facts: watch::Receiver<CatalogFacts>,
     ) -> Result<Self, Failure> {
         let mark = generation.checkpoint.mark();
-        let rows = Rows::new(
+        let (snapshot, ledger) = match generation.snapshot.map(Snapshot::begin).transpose()? {
+            Some((snapshot, ledger)) => (Some(snapshot), ledger),
+            None => (None, Ledger::new(mark)),
+        };
+        let mut rows = Rows::new(
             settings.rows.clone(),
-            (Ledger::new(mark), generation.producer),
+            (ledger, generation.producer),
             generation.refusals,
             teller,
         )?;
+        if let Some(snapshot) = &snapshot {
+            rows.begin_snapshot(snapshot.time());
+        }
         let now = Instant::now();
+        let mut raising = Raising::default();
+        if generation.checkpoint.kept.unknown {
+            raising.after(mark.resume_lsn.max(mark.commit_lsn));
+        }
         Ok(Self {
             stream: generation.stream,
             rows,
             checkpoint: generation.checkpoint,
+            raising,
             checkpoint_topic: generation.checkpoint_topic,
             waits: None,
             alone: None,
             ending: false,
+            snapshot,
             settings,
             heartbeat,
             facts,
@@ -283,7 +314,10 @@ impl Pipeline {
             question.answer.abort();
         }
         match outcome {
-            Outcome::Drained | Outcome::SmallerBatches => self.close(outcome).await,
+            Outcome::Drained | Outcome::SnapshotInterrupted | Outcome::SmallerBatches => {
+                self.close().await;
+                outcome
+            }
             Outcome::DrainDeadline { .. }
             | Outcome::Failed(_)
             | Outcome::RefusedBatch { .. }
@@ -304,14 +338,15 @@ impl Pipeline {
             return Action::Bytes(0);
         }
         let may_read = self.may_take();
-        let pause = if may_read { self.pace.pause(self.last_read) } else { None };
+        let may_read_stream = may_read && self.snapshot.is_none();
+        let pause = if may_read_stream { self.pace.pause(self.last_read) } else { None };
         if let Some(pause) = pause {
             // Blocks this thread, on which nothing else runs but this loop: Tokio's timer has a
             // grain of a millisecond, which is too coarse for a socket buffer.
             std::thread::sleep(pause);
         }
         let tick = self.wake_at();
-        let Self { stream, rows, question, facts, draining, status_due, .. } = self;
+        let Self { stream, rows, snapshot, question, facts, draining, status_due, .. } = self;
         tokio::select! {
             biased;
             _ = drain.wait_for(|drain| *drain), if draining.is_none() => Action::Drain,
@@ -325,7 +360,8 @@ impl Pipeline {
                 Err(_) => Action::Broken("the catalog is no longer watched".to_owned()),
             },
             resolution = answer(question) => resolution,
-            read = stream.fill(), if may_read => match read {
+            batch = next_batch(snapshot), if may_read => batch,
+            read = stream.fill(), if may_read_stream => match read {
                 Ok(bytes) => Action::Bytes(bytes),
                 Err(error) => Action::StreamEnded(error),
             },
@@ -345,7 +381,7 @@ impl Pipeline {
     /// A server that does not say a word for this long, although we read and ask, is gone without
     /// its connection having ended.
     fn notice_silence(&mut self) -> Result<(), Failure> {
-        if !self.may_take() {
+        if !self.may_take() || self.snapshot.is_some() {
             self.silent_since = Instant::now();
         }
         if self.silent_since.elapsed() < SILENCE_LIMIT {
@@ -391,6 +427,9 @@ impl Pipeline {
             Action::Drain => {
                 self.draining = Some(Instant::now() + self.settings.shutdown_timeout);
                 self.rows.teller.status.set_state(State::Draining);
+                if let Some(interrupted) = self.interrupt_snapshot() {
+                    return Ok(Some(interrupted));
+                }
                 tracing::info!(
                     in_flight = self.rows.ledger.in_flight_rows(),
                     "draining: no more rows are read; waiting for kafka's confirmations"
@@ -409,9 +448,11 @@ impl Pipeline {
                 }
             }
             Action::Facts => {
-                if let Some(failure) = self.facts.borrow_and_update().failure.clone() {
+                let facts = self.facts.borrow_and_update().clone();
+                if let Some(failure) = facts.failure {
                     return Err(failure);
                 }
+                self.raise_floors(facts.seen_lsn, facts.moment);
             }
             Action::Resolved(topic, answer) => self.resolved(topic, answer)?,
             Action::Bytes(bytes) => {
@@ -419,18 +460,21 @@ impl Pipeline {
                 self.silent_since = Instant::now();
                 self.take_rows()?;
             }
+            Action::SnapshotBatch(batch) => self.snapshot_batch(batch)?,
             Action::StreamEnded(error) => {
                 return Err(self.stream_failed(&error));
             }
             Action::Broken(message) => return Err(Failure::again("internal", message)),
         }
         self.offer_held_again();
+        self.finish_snapshot()?;
         self.checkpoint()?;
-        if self.rows.ledger.flush_lsn() > self.flushed {
+        if self.snapshot.is_none() && self.rows.ledger.flush_lsn() > self.flushed {
             self.send_status().await?;
         }
         self.answered_alone();
         self.say();
+        self.tell_snapshot();
         Ok(self.drained())
     }
 
@@ -472,7 +516,7 @@ impl Pipeline {
     /// The stream ended with an error. Up to Postgres 17 one kind does not go away: decoding looks
     /// into the catalog as it was when each change was written, and finds no publication in the
     /// time in which there was none.
-    fn stream_failed(&self, error: &crate::postgres::error::Error) -> Failure {
+    fn stream_failed(&self, error: &PostgresError) -> Failure {
         let failure = Failure::postgres("read the replication stream", error);
         if error.sqlstate() != Some("42704") {
             return failure;

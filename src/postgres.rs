@@ -18,6 +18,7 @@ pub mod identifier;
 pub mod options;
 pub mod replication;
 mod server_message;
+pub mod snapshot;
 mod socket;
 mod stream;
 pub mod timestamp;

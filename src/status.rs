@@ -18,7 +18,7 @@ mod rfc3339;
 pub mod snapshot;
 pub(crate) mod span;
 pub mod state;
-mod verdict;
+pub(crate) mod verdict;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -195,7 +195,9 @@ impl Status {
         let shared = &*self.shared;
         let clock = snapshot::Clock { now, wall };
         let mut snapshot = Snapshot::start(&shared.name, &shared.slot_name, clock);
-        snapshot.started = clock.ago(shared.started);
+        // The moment that was read then: counted back from now it would differ a little each time,
+        // and to Prometheus that is a process which starts again and again.
+        snapshot.started = snapshot::Ago { at: shared.started_at, ..clock.ago(shared.started) };
         snapshot.tasks_started = shared.tasks_started.load(Ordering::Acquire);
         snapshot.tasks = shared.heartbeats.ages(now);
         shared.counts.fill(&mut snapshot, now);
@@ -250,6 +252,16 @@ mod tests {
         assert!(status.snapshot().state_since.seconds_ago < 60.0);
         status.set_state(State::Starting);
         assert_eq!(status.snapshot().halt, None);
+    }
+
+    #[test]
+    fn the_moment_of_the_start_stays_the_same_when_clocks_do_not_agree() {
+        let status = Status::new("shop", "walpost");
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        let first = status.snapshot_at(now, wall).started;
+        let second = status.snapshot_at(now, wall + Duration::from_millis(3)).started;
+        assert_eq!((first.at, first.seconds_ago), (second.at, second.seconds_ago));
+        assert_eq!(first.at, status.started_at());
     }
 
     #[test]

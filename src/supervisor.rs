@@ -21,7 +21,9 @@ use crate::config::Config;
 use crate::error::Failure;
 use crate::kafka::batch_limits::BatchLimits;
 use crate::metrics::Metrics;
-use crate::pipeline::{KnownTopics, Outcome, Pipeline, Refusals, Teller, Trouble, Watcher};
+use crate::pipeline::{
+    KnownTopics, Outcome, Pipeline, Refusals, SnapshotWork, Teller, Trouble, Watcher,
+};
 use crate::status::{Heartbeat, Status};
 
 mod backoff;
@@ -31,11 +33,14 @@ pub(crate) mod decision;
 mod first_start;
 mod partitions;
 mod prepare;
+mod prove;
+mod pruning;
+mod snapshot;
 mod watcher;
 
 use backoff::Backoff;
 pub(crate) use first_start::fingerprint;
-pub(crate) use prepare::last_transaction;
+pub(crate) use prove::last_transaction;
 
 /// An attempt that worked for this long begins its next pauses from the shortest.
 const LONG_ENOUGH: Duration = Duration::from_secs(30);
@@ -47,6 +52,8 @@ pub enum Ended {
     Drained,
     /// The drain took too long; so many events will be sent again.
     Unsettled(u64),
+    /// The rows of a first start were being published: the next start begins that again.
+    SnapshotInterrupted,
 }
 
 /// The owner of one stream's life.
@@ -134,17 +141,20 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         };
         let context = (self.teller.clone(), Arc::clone(&self.heartbeat));
         let watching = prepared.watching;
+        let pruning = pruning::start(&self.config, &prepared.generation.checkpoint, &self.teller);
         let generation = prepared.generation.checkpoint.generation;
+        let snapshot = prepared.generation.snapshot.as_ref().map(SnapshotWork::at_the_beginning);
         let pipeline =
             Pipeline::new(prepared.generation, prepared.settings, context, watching.facts.clone());
         let pipeline = match pipeline {
             Ok(pipeline) => pipeline,
             Err(failure) => return Attempt::Failed(failure),
         };
-        self.teller.leading(generation);
+        self.teller.leading(generation, snapshot);
         drain.mark_unchanged();
         let outcome = pipeline.run(drain).await;
         drop(watching);
+        drop(pruning);
         self.teller.not_leading();
         self.concluded(outcome)
     }
@@ -152,6 +162,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
     fn concluded(&mut self, outcome: Outcome) -> Attempt {
         match outcome {
             Outcome::Drained => Attempt::Ended(Ended::Drained),
+            Outcome::SnapshotInterrupted => Attempt::Ended(Ended::SnapshotInterrupted),
             Outcome::DrainDeadline { unsettled } => Attempt::Ended(Ended::Unsettled(unsettled)),
             Outcome::Failed(failure) => Attempt::Failed(failure),
             Outcome::SmallerBatches => Attempt::Again,
@@ -160,11 +171,21 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
                     let topics = suspects.iter().map(|suspects| suspects.topic.clone());
                     self.doubted.extend(topics);
                 }
+                if suspects.iter().any(|suspects| suspects.in_snapshot) {
+                    tracing::warn!("kafka refused rows of the snapshot, which begins again");
+                }
                 self.refusals.suspect(suspects);
                 Attempt::Again
             }
             Outcome::RefusedAlone { alone, said } => {
-                tracing::warn!(position = %alone.position, said, "kafka refused this row's record, which was sent alone");
+                if alone.place.is_in_snapshot() {
+                    tracing::warn!(
+                        said,
+                        "kafka refused the record of a row of the snapshot, which was sent alone; the snapshot begins again"
+                    );
+                } else {
+                    tracing::warn!(position = %alone.place.position(), said, "kafka refused this row's record, which was sent alone");
+                }
                 self.refusals.refused(alone, said);
                 Attempt::Again
             }

@@ -114,3 +114,32 @@ python_tool() {
     fi
     printf '%s\n' "$to/bin"
 }
+
+# go_tool PACKAGE VERSION [OPTIONS…]: builds a program from its Go module and prints the folder it is in.
+go_tool() {
+    local name to
+    name=$(basename "$1")
+    to=$cache/$name-$2
+    if [ ! -x "$to/$name" ]; then
+        command -v go >/dev/null || die "\`go\` is missing: install Go 1.25 or newer, $name is built from its module"
+        say "building $name $2"
+        mkdir -p "$cache"
+        GOBIN=$to GOFLAGS='' go install -ldflags '-s -w' "${@:3}" "$1@$2" >"$cache/$name.log" 2>&1 ||
+            { show_log "$cache/$name.log"; die "$name could not be built"; }
+    fi
+    printf '%s\n' "$to"
+}
+
+# helm_tool: the same of Helm. Its own Makefile links in the version of Kubernetes that it assumes when
+# it asks no cluster.
+helm_tool() {
+    local chartutil=helm.sh/helm/v3/pkg/chartutil
+    go_tool helm.sh/helm/v3/cmd/helm v3.22.0 \
+        -ldflags "-s -w -X $chartutil.k8sVersionMajor=1 -X $chartutil.k8sVersionMinor=36"
+}
+
+# go_folder MODULE VERSION: downloads a Go module and prints the folder of its sources.
+go_folder() {
+    command -v go >/dev/null || die "\`go\` is missing: install Go 1.25 or newer"
+    go mod download -json "$1@$2" | sed -n 's/^[[:space:]]*"Dir": "\(.*\)",*$/\1/p'
+}

@@ -7,7 +7,7 @@ use super::database::Facts;
 use super::{Finding, Remedy};
 use crate::config::Config;
 use crate::error::{Failure, chain};
-use crate::kafka::checkpoint::{Checkpoint, Unreadable};
+use crate::kafka::checkpoint::{Checkpoint, Phase, Unreadable};
 use crate::kafka::checkpoint_topic::{self, ReadError};
 use crate::kafka::client::auxiliary;
 use crate::kafka::inspect::Known;
@@ -114,7 +114,10 @@ pub(super) fn findings(
         Position::Stored { checkpoint, wal_end, last_transaction } => {
             let Some(facts) = proof_facts(facts, cluster, (*wal_end, *last_transaction)) else {
                 // What is missing has a finding of its own.
-                return Vec::new();
+                let announced = checkpoint.is_announced().then(|| {
+                    Finding::ok(CHECK, "a snapshot was begun before its slot was made: the next start is a first start again")
+                });
+                return announced.into_iter().collect();
             };
             vec![proven(checkpoint, &facts)]
         }
@@ -166,7 +169,15 @@ fn proof_facts(
 }
 
 fn proven(checkpoint: &Checkpoint, facts: &proof::Facts) -> Finding {
+    let checkpoint = &checkpoint.placed(facts.confirmed_flush_lsn);
     match proof::prove(checkpoint, facts) {
+        Ok(()) if checkpoint.phase == Phase::Snapshot => Finding::ok(
+            CHECK,
+            format!(
+                "the rows that are in the table are not all sent: a start publishes them, and then the stream from {} on (generation {})",
+                checkpoint.resume_lsn, checkpoint.generation
+            ),
+        ),
         Ok(()) => Finding::ok(
             CHECK,
             format!(
@@ -194,7 +205,7 @@ fn proven(checkpoint: &Checkpoint, facts: &proof::Facts) -> Finding {
 mod tests {
     use super::*;
     use crate::check::Level;
-    use crate::kafka::checkpoint::{FORMAT, Phase};
+    use crate::kafka::checkpoint::FORMAT;
 
     fn checkpoint() -> Checkpoint {
         Checkpoint {
@@ -219,6 +230,8 @@ mod tests {
             prune_floor: Lsn::new(1),
             seen_lsn: Lsn::INVALID,
             seen_time: 0,
+            floors: Vec::new(),
+            kept: crate::kafka::floor::Kept::default(),
             unknown: serde_json::Map::new(),
         }
     }

@@ -1,11 +1,12 @@
 //! What a first start would have to make, and whether it can.
 
 use super::checkpoint::Position;
-use super::database::Facts;
-use super::remedy::{create_publication, create_slot, drop_slot, identifier, literal};
+use super::database::{Facts, TableFacts};
+use super::remedy::{create_publication, create_slot, drop_slot, identifier, literal, table};
+use super::sample::Sample;
 use super::server::grant_create;
 use super::{Finding, Remedy};
-use crate::config::Config;
+use crate::config::{Config, Snapshot};
 use crate::postgres::catalog::{LongTransaction, Server};
 use crate::status::HaltCode;
 
@@ -25,13 +26,19 @@ pub(super) fn findings(config: &Config, facts: &Facts, position: &Position) -> V
     let there = There {
         slot: facts.slot.is_some(),
         publication: facts.publication.is_some(),
-        checkpoint: matches!(position, Position::Stored { .. }),
+        // A snapshot that was only announced is still a first start.
+        checkpoint: matches!(position, Position::Stored { checkpoint, .. }
+            if !checkpoint.is_announced()),
         tables: facts.tables.iter().all(|table| table.table.is_some()),
         owner: facts.tables.iter().all(|table| table.owner),
     };
     let mut findings = missing(config, &facts.server, there);
     if !there.slot && config.create && !there.checkpoint {
         findings.extend(blocking(config, &facts.sessions.long, facts.sessions.sees_all));
+        if config.snapshot == Snapshot::Initial {
+            let tables = facts.tables.iter();
+            findings.extend(tables.filter_map(|table| may_read(&facts.server.role.name, table)));
+        }
     }
     findings
 }
@@ -117,13 +124,48 @@ fn may_publish(config: &Config, server: &Server, there: There) -> Option<Finding
         (
             format!("role {} does not own every outbox table, so may not publish them", role.name),
             Remedy::sql([create_publication(config)])
-                .then("as the tables' owner, or a superuser; the relay then needs no more than REPLICATION"),
+                .then("as the tables' owner, or a superuser; the relay then needs REPLICATION, and SELECT on the tables for what is in them already"),
         )
     };
     Some(
         Finding::problem("publication", found, "the first start could not make it", remedy)
             .halts(HaltCode::Authorization),
     )
+}
+
+/// The rows that are in the table can be sent, all of them.
+fn may_read(role: &str, facts: &TableFacts) -> Option<Finding> {
+    let name = &facts.name;
+    let instead = |remedy: Remedy| {
+        remedy
+            .or_variable("WALPOST_SNAPSHOT", "never")
+            .then("with never, only what is inserted from the first start on is sent")
+    };
+    if facts.sample == Sample::Forbidden {
+        let remedy = Remedy::sql([
+            format!("GRANT USAGE ON SCHEMA {} TO {}", identifier(&name.schema), identifier(role)),
+            format!("GRANT SELECT ON {} TO {}", table(name), identifier(role)),
+        ]);
+        return Some(
+            Finding::problem(
+                "snapshot",
+                format!("role {role} may not read table {name}"),
+                "the first start sends the rows that are in the table before the stream",
+                instead(remedy),
+            )
+            .halts(HaltCode::NotReady),
+        );
+    }
+    let hidden = facts.table.as_ref().is_some_and(|table| table.row_security);
+    hidden.then(|| {
+        Finding::problem(
+            "snapshot",
+            format!("row-level security of table {name} may hide rows from role {role}"),
+            "the first start sends the rows that are in the table, and hidden ones would be left out without a word",
+            instead(Remedy::sql([format!("ALTER ROLE {} BYPASSRLS", identifier(role))])),
+        )
+        .halts(HaltCode::NotReady)
+    })
 }
 
 /// Transactions that the creation of a slot would wait for.

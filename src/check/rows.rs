@@ -57,7 +57,7 @@ pub(super) fn findings(config: &Config, facts: &TableFacts) -> Vec<Finding> {
             ]);
             vec![Finding {
                 remedy: Some(
-                    grant.then("only if this check is to read rows; the relay does not need it"),
+                    grant.then("only if this check is to read rows; the relay needs it only for a snapshot at its first start"),
                 ),
                 ..Finding::ok(
                     "rows",

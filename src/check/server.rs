@@ -159,6 +159,8 @@ pub(super) mod tests {
             max_slot_wal_keep_size: Some(1024),
             wal_end: Lsn::new(1_000),
             now: 0,
+            settled_xid: 1_000,
+            next_xid: 1_000,
             max_replication_slots: 10,
             replication_slots: 1,
             max_wal_senders: 10,

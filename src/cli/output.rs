@@ -38,3 +38,10 @@ pub fn answer(answer: &clap::Error) -> Exit {
         Ok(()) | Err(_) => Exit::Done,
     }
 }
+
+/// Writes a text over the last one of its kind, where standard error is a terminal.
+pub fn over(text: &str) {
+    let mut stderr = io::stderr().lock();
+    let written = write!(stderr, "\r\x1b[K{text}").and_then(|()| stderr.flush());
+    drop(written);
+}

@@ -1,6 +1,6 @@
 //! `walpost peek`: the events that rows would become, through the encoder of the relay.
 //!
-//! Values of rows are printed here, and nowhere else: that is what the command is for.
+//! Values of rows are printed here: that is what the command is for.
 
 use std::io;
 
@@ -10,9 +10,7 @@ use crate::cloudevent::Encoder;
 use crate::config::Config;
 use crate::config::env::{Environment, Source};
 use crate::error::Failure;
-use crate::outbox::mapping::MappingError;
 use crate::postgres::catalog::Catalog;
-use crate::status::HaltCode;
 
 mod shown;
 mod slot;
@@ -78,13 +76,4 @@ async fn peek(config: Config, arguments: Arguments, form: Form) -> Result<Exit, 
         output::line(&event.print(form))?;
     }
     Ok(Exit::Done)
-}
-
-/// A table that cannot be read as an outbox.
-fn unfit(error: &MappingError) -> Stopped {
-    Stopped::Failure(Failure::halt(
-        HaltCode::TableChanged,
-        error.to_string(),
-        "give the table the column, or set the variable that the message names",
-    ))
 }

@@ -115,6 +115,10 @@ async fn relay(
             tracing::info!("drained: a restart repeats nothing");
             Exit::Done
         }
+        Ok(Ended::SnapshotInterrupted) => {
+            tracing::warn!("stopped; the next start begins the snapshot again");
+            Exit::Done
+        }
         Ok(Ended::Unsettled(events)) => {
             tracing::error!(
                 events,

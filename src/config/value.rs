@@ -6,7 +6,7 @@ use std::time::Duration;
 ///
 /// # Errors
 /// What is accepted.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     const UNITS: &[(&str, u64)] =
         &[("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
     let accepted = "a number with a unit: 250ms, 30s, 5m, 1h or 7d";

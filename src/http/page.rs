@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 use crate::status::Snapshot;
 use crate::status::snapshot::{Ago, Until};
 use crate::status::span::{spoken, spoken_bytes};
+use crate::status::verdict::progress;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -97,7 +98,7 @@ fn numbers(snapshot: &Snapshot) -> Vec<Row> {
         counts.transactions,
         spoken_bytes(counts.bytes)
     );
-    vec![
+    let mut rows = vec![
         ("State", format!("{} for {since}", snapshot.state.as_str())),
         ("Ready", snapshot.ready.reason.clone()),
         ("Lag", lag),
@@ -110,7 +111,11 @@ fn numbers(snapshot: &Snapshot) -> Vec<Row> {
         ("Kafka", kafka),
         ("Slot", slot(snapshot)),
         ("Running for", spoken(snapshot.started.seconds_ago)),
-    ]
+    ];
+    if let Some(so_far) = &snapshot.snapshot {
+        rows.insert(2, ("Snapshot", progress(so_far)));
+    }
+    rows
 }
 
 fn server(

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::floor::{Floor, Kept};
 use crate::ledger::Mark;
 use crate::lsn::Lsn;
 
@@ -70,6 +71,12 @@ pub struct Checkpoint {
     /// The server's clock then, microseconds since 1970.
     #[serde(default)]
     pub seen_time: i64,
+    /// From where on the rows of each table are in Kafka; see [`Self::floor`].
+    #[serde(default)]
+    pub floors: Vec<Floor>,
+    /// Rows that were passed and are not in Kafka.
+    #[serde(default)]
+    pub kept: Kept,
     /// Fields of a later program of the same format, written back as they came.
     #[serde(flatten)]
     pub unknown: serde_json::Map<String, serde_json::Value>,
@@ -87,6 +94,20 @@ impl Checkpoint {
             xid: self.xid,
             commit_time: self.commit_time,
         }
+    }
+
+    /// A snapshot was to begin, and the slot that was to be made for it may not be there yet: the
+    /// record has no place.
+    #[must_use]
+    pub fn is_announced(&self) -> bool {
+        self.phase == Phase::Snapshot && self.resume_lsn == Lsn::INVALID
+    }
+
+    /// The record as it is compared with what the servers say: an announced snapshot has the place
+    /// of the slot that was made after it, wherever that stands.
+    #[must_use]
+    pub fn placed(&self, slot_at: Lsn) -> Self {
+        if self.is_announced() { self.at(Mark::start(slot_at)) } else { self.clone() }
     }
 
     /// The same record at another place.
@@ -187,6 +208,8 @@ pub(crate) mod tests {
             prune_floor: Lsn::new(1),
             seen_lsn: Lsn::new(95),
             seen_time: 1_700_000_000_000_000,
+            floors: Vec::new(),
+            kept: Kept::default(),
             unknown: serde_json::Map::new(),
         }
     }

@@ -132,6 +132,7 @@ pub const TABLE: &[Definition] = &[
     define("walpost_event_bytes_total", Counter, &["topic"], Now, "Keys and values of the events that Kafka confirmed."),
     define("walpost_transactions_total", Counter, &[], Now, "Database transactions whose every event Kafka confirmed."),
     define("walpost_duplicates_suppressed_total", Counter, &[], Now, "Rows that were read again after a restart and left out, as the checkpoint covers them."),
+    define("walpost_snapshot_rows_total", Counter, &[], Now, "Rows that were in the table before the slot and that Kafka confirmed."),
     define("walpost_bad_rows_total", Counter, &["reason"], Now, "Rows that cannot become events."),
     define("walpost_dead_letters_total", Counter, &["reason"], Now, "Bad rows that were written to the dead-letter topic."),
 
@@ -156,9 +157,9 @@ pub const TABLE: &[Definition] = &[
     define("walpost_postgres_reconnects_total", Counter, &["reason"], Now, "How often the connection to Postgres was made anew."),
     define("walpost_source_last_message_timestamp_seconds", Gauge, &[], Now, "When the replication stream last sent anything, keepalives too; before that, the start."),
 
-    define("walpost_outbox_rows", Gauge, &[], Later, "Estimated rows of the outbox table."),
-    define("walpost_outbox_bytes", Gauge, &[], Later, "Size of the outbox table with its indexes."),
-    define("walpost_pruned_rows_total", Counter, &[], Later, "Delivered rows that were deleted from the outbox table."),
+    define("walpost_outbox_rows", Gauge, &[], Now, "Rows of the outbox tables by the last VACUUM or ANALYZE; kept by the leader."),
+    define("walpost_outbox_bytes", Gauge, &[], Now, "Size of the outbox tables with their indexes; kept by the leader."),
+    define("walpost_pruned_rows_total", Counter, &[], Now, "Delivered rows that WALPOST_PRUNE_AFTER deleted from the outbox tables."),
     define("walpost_consumer_group_lag", Gauge, &["group", "topic"], Later, "Records that a consumer group has not read."),
     define("walpost_consumer_group_lag_seconds", Gauge, &["group", "topic"], Later, "Age of the oldest record that a consumer group has not read."),
     define("walpost_consumer_group_members", Gauge, &["group"], Later, "Members of a consumer group."),

@@ -172,6 +172,7 @@ struct WorkSeries {
     event_bytes: Family<Counter>,
     transactions: Counter,
     duplicates_suppressed: Counter,
+    snapshot_rows: Counter,
     in_flight_events: Gauge,
     in_flight_bytes: Gauge,
     in_flight_limit: Gauge,
@@ -201,6 +202,7 @@ impl WorkSeries {
             }),
             transactions: counter("walpost_transactions_total"),
             duplicates_suppressed: counter("walpost_duplicates_suppressed_total"),
+            snapshot_rows: counter("walpost_snapshot_rows_total"),
             in_flight_events: gauge("walpost_in_flight_events"),
             in_flight_bytes: gauge("walpost_in_flight_bytes"),
             in_flight_limit: gauge("walpost_in_flight_limit_bytes"),
@@ -221,6 +223,7 @@ impl WorkSeries {
         }
         self.transactions.absolute(snapshot.counts.transactions);
         self.duplicates_suppressed.absolute(snapshot.counts.duplicates_suppressed);
+        self.snapshot_rows.absolute(snapshot.counts.snapshot_rows);
         self.in_flight_events.set(snapshot.in_flight.events as f64);
         self.in_flight_bytes.set(snapshot.in_flight.bytes as f64);
         self.in_flight_limit.set(snapshot.in_flight.limit_bytes as f64);

@@ -11,9 +11,11 @@ use super::rows::{Rows, Until, now_unix_micros};
 use super::{Outcome, Pipeline};
 use crate::error::Failure;
 use crate::kafka::checkpoint::Checkpoint;
+use crate::kafka::floor::Moment;
 use crate::kafka::librdkafka::{ClientError, Happening};
 use crate::kafka::producer::{CHECKPOINT_TAG, Meaning, is_authentication, meaning};
-use crate::ledger::Due;
+use crate::ledger::{Due, Mark};
+use crate::lsn::Lsn;
 use crate::postgres::replication::StatusUpdate;
 
 /// A checkpoint is written at most this often while rows are confirmed.
@@ -44,6 +46,7 @@ impl Pipeline {
         let now = now_unix_micros() + self.settings.clock_skew;
         let Rows { ledger, producer, teller, .. } = &mut self.rows;
         let counts = &self.counts;
+        let in_snapshot = self.snapshot.is_some();
         let mut confirmed = false;
         producer.happenings(|happening| match happening {
             Happening::Delivered { tag: CHECKPOINT_TAG, .. } => {
@@ -58,7 +61,11 @@ impl Pipeline {
                     counts.delivered(u64::from(count), bytes);
                 }
                 let result = ledger.delivered(tag, count, |settled| {
-                    teller.latency(now.saturating_sub(settled.oldest), settled.rows);
+                    if in_snapshot {
+                        teller.snapshot_rows(settled.rows);
+                    } else {
+                        teller.latency(now.saturating_sub(settled.oldest), settled.rows);
+                    }
                 });
                 if let Err(error) = result {
                     violation = Some(error);
@@ -137,7 +144,7 @@ impl Pipeline {
             }
             let suspects = refused.into_iter().filter_map(|(topic, (first, last))| {
                 let (after, until) = ledger.span(first, last)?;
-                Some(Suspects { topic, after, until })
+                Some(Suspects { topic, in_snapshot: self.snapshot.is_some(), after, until })
             });
             return Ok(Outcome::RefusedBatch {
                 suspects: suspects.collect(),
@@ -159,9 +166,30 @@ impl Pipeline {
         Err(Failure::kafka(&doing, error))
     }
 
+    /// Takes over which of the rows passed are not in Kafka. Rows that were taken and are not
+    /// confirmed yet are among them: too many are kept rather than too few.
+    fn remember_kept(&mut self) {
+        for kept in self.rows.kept.drain(..) {
+            if self.checkpoint.kept.note(kept.printed_id.as_deref()) {
+                self.raising.after(kept.commit_lsn);
+            }
+        }
+    }
+
+    /// Raises the floors past a row that could not be remembered, as soon as that is known to work.
+    pub(super) fn raise_floors(&mut self, lsn: Lsn, moment: Option<Moment>) {
+        self.remember_kept();
+        let Some(moment) = moment else { return };
+        if self.raising.is_passed(lsn, moment) {
+            let tables: Vec<_> = self.checkpoint.floors.iter().map(|floor| floor.table).collect();
+            self.checkpoint = self.checkpoint.clone().with_floors(&tables, moment);
+            self.checkpoint.kept.unknown = false;
+        }
+    }
+
     /// Writes a checkpoint, if one is due.
     pub(super) fn checkpoint(&mut self) -> Result<(), Failure> {
-        if self.fatal.is_some() {
+        if self.fatal.is_some() || self.snapshot.is_some() {
             return Ok(());
         }
         let waited = self.checkpointed_at.elapsed();
@@ -177,6 +205,16 @@ impl Pipeline {
             }
             Due::Rows(_) | Due::Idle(..) => return Ok(()),
         };
+        if self.write_checkpoint(mark)? {
+            self.rows.ledger.checkpoint_enqueued(mark);
+            self.asked = false;
+        }
+        Ok(())
+    }
+
+    /// Enqueues a record of this place; answers whether there was room for it.
+    pub(super) fn write_checkpoint(&mut self, mark: Mark) -> Result<bool, Failure> {
+        self.remember_kept();
         let mut record = self.checkpoint.at(mark);
         {
             let facts = self.facts.borrow();
@@ -194,16 +232,14 @@ impl Pipeline {
         );
         match enqueued {
             Ok(()) => {
-                self.rows.ledger.checkpoint_enqueued(mark);
                 self.checkpointed_at = Instant::now();
-                self.asked = false;
-                Ok(())
+                Ok(true)
             }
-            Err(error) if error.code == Code::QueueFull => Ok(()),
+            Err(error) if error.code == Code::QueueFull => Ok(false),
             // The producer broke; the report that tells why is still to come.
             Err(error) if meaning(error.code) == Meaning::Secondary => {
                 self.fatal.get_or_insert((error, Instant::now()));
-                Ok(())
+                Ok(false)
             }
             Err(error) => Err(Failure::kafka("write the checkpoint", &error)),
         }
@@ -215,6 +251,10 @@ impl Pipeline {
     }
 
     fn update(&self) -> StatusUpdate {
+        if self.snapshot.is_some() {
+            // Says nothing but that we are there.
+            return StatusUpdate::default();
+        }
         let flush = self.rows.ledger.flush_lsn();
         StatusUpdate {
             write: self.received.max(flush),
@@ -227,8 +267,10 @@ impl Pipeline {
 
     pub(super) async fn send_status(&mut self) -> Result<(), Failure> {
         let update = self.update();
-        assert!(update.flush >= self.flushed, "the slot would be told to go back");
-        self.flushed = update.flush;
+        if self.snapshot.is_none() {
+            assert!(update.flush >= self.flushed, "the slot would be told to go back");
+            self.flushed = update.flush;
+        }
         self.status_due = Instant::now() + self.settings.status_interval;
         self.stream
             .send_status(update)
@@ -238,7 +280,9 @@ impl Pipeline {
 
     pub(super) fn drained(&mut self) -> Option<Outcome> {
         let Some(deadline) = self.draining else {
-            let ends = self.ending && self.rows.ledger.rows_are_stored();
+            // Of a snapshot nothing is ever stored, so there is nothing to wait for.
+            let stored = self.snapshot.is_some() || self.rows.ledger.rows_are_stored();
+            let ends = self.ending && stored;
             return ends.then_some(Outcome::SmallerBatches);
         };
         if self.rows.ledger.is_settled() {
@@ -253,15 +297,14 @@ impl Pipeline {
     }
 
     /// Ends the stream so that the server knows the last flush position.
-    pub(super) async fn close(self, outcome: Outcome) -> Outcome {
+    pub(super) async fn close(self) {
         let update = self.update();
         self.rows.producer.abandon();
         if let Err(error) = self.stream.shutdown(update, Duration::from_secs(5)).await {
             tracing::warn!(
                 error = %crate::error::chain(&error),
-                "the replication stream did not end well; the checkpoint is stored, nothing repeats"
+                "the replication stream did not end well; what was stored stays stored"
             );
         }
-        outcome
     }
 }

@@ -9,6 +9,14 @@
 //! - The other rows of a refused batch are *suspects*, as long as the topic's limit does not
 //!   explain the refusal: sent one at a time, they show which of them Kafka means.
 //! - Only a record that was refused alone makes a bad row.
+//!
+//! # In the snapshot of a first start
+//!
+//! Nothing of a snapshot is ever stored, so each refusal in it, also of a record that was sent
+//! alone, begins it again and repeats the rows that were sent of it. A row may then have another
+//! place, so refused rows and letters are known by what is in them. Suspects are known by their
+//! places: where those have moved, one more refusal finds them. While no dead letter can be
+//! written, each attempt to write one that fails begins the snapshot again as well.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -27,11 +35,53 @@ const SUSPECTS_MAX: usize = 1_000;
 /// After a dead letter could not be written, the next attempt is made this much later.
 const LETTER_PAUSE: Duration = Duration::from_secs(30);
 
+/// What tells a row of the snapshot from others: SHA-256 of its table and all its values.
+pub(crate) type SnapshotRowDigest = [u8; 32];
+
+/// Where a row is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In the stream.
+    Stream(Position),
+    /// In this run of the snapshot; with what is in it, if that is asked for.
+    Snapshot(Position, Option<SnapshotRowDigest>),
+}
+
+impl Place {
+    /// The place in the books.
+    pub(crate) fn position(self) -> Position {
+        match self {
+            Self::Stream(position) | Self::Snapshot(position, _) => position,
+        }
+    }
+
+    /// Whether it is a row of the snapshot.
+    pub(crate) fn is_in_snapshot(self) -> bool {
+        matches!(self, Self::Snapshot(..))
+    }
+
+    fn row(self) -> Option<Row> {
+        match self {
+            Self::Stream(position) => Some(Row::Stream(position)),
+            Self::Snapshot(_, digest) => digest.map(Row::Snapshot),
+        }
+    }
+}
+
+/// What a row is known by in another generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Row {
+    Stream(Position),
+    Snapshot(SnapshotRowDigest),
+}
+
 /// Rows of which Kafka refused one, or several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Suspects {
     /// Where they went.
     pub(crate) topic: String,
+    /// They are rows of the snapshot, whose places are counted by themselves.
+    pub(crate) in_snapshot: bool,
     /// The first is after this…
     pub(crate) after: Mark,
     /// …and the last is before this.
@@ -53,7 +103,7 @@ pub(crate) enum Sent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Alone {
     /// The row's place.
-    pub(crate) position: Position,
+    pub(crate) place: Place,
     /// What it became.
     pub(crate) sent: Sent,
 }
@@ -73,9 +123,9 @@ pub(super) enum Way {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Refusals {
     /// Rows that were refused alone, and what Kafka said.
-    rows: BTreeMap<Position, String>,
+    rows: BTreeMap<Row, String>,
     /// Rows whose dead letter was refused alone.
-    letters: BTreeSet<Position>,
+    letters: BTreeSet<Row>,
     suspects: Vec<Suspects>,
     /// When a dead letter could not be written, and why.
     letter_failed: Option<(Instant, String)>,
@@ -83,13 +133,21 @@ pub(crate) struct Refusals {
 
 impl Refusals {
     /// What Kafka said of this row, if it was refused alone.
-    pub(super) fn of(&self, position: Position) -> Option<&str> {
-        self.rows.get(&position).map(String::as_str)
+    pub(super) fn of(&self, place: Place) -> Option<&str> {
+        self.rows.get(&place.row()?).map(String::as_str)
     }
 
     /// The row's dead letter was refused alone, so goes without its payload.
-    pub(super) fn letter_of(&self, position: Position) -> bool {
-        self.letters.contains(&position)
+    pub(super) fn letter_of(&self, place: Place) -> bool {
+        place.row().is_some_and(|row| self.letters.contains(&row))
+    }
+
+    /// Whether a row of a snapshot was refused alone.
+    pub(super) fn know_of_a_snapshot(&self) -> bool {
+        // Rows of the snapshot are the last in order.
+        let of_snapshot = |row: Option<&Row>| matches!(row, Some(Row::Snapshot(_)));
+        of_snapshot(self.rows.last_key_value().map(|(row, _)| row))
+            || of_snapshot(self.letters.last())
     }
 
     /// Why no dead letter can be written for now.
@@ -99,12 +157,19 @@ impl Refusals {
     }
 
     /// How the event of this row is to be sent; `fits` when its topic takes it uncompressed.
-    pub(super) fn way(&self, topic: &str, position: Position, fits: bool) -> Way {
+    pub(super) fn way(&self, topic: &str, place: Place, fits: bool) -> Way {
         if !fits {
-            return Way::AloneAfterStored;
+            // Of a snapshot nothing is ever stored.
+            return if place.is_in_snapshot() {
+                Way::AloneAfterConfirmed
+            } else {
+                Way::AloneAfterStored
+            };
         }
+        let position = place.position();
         let suspect = self.suspects.iter().any(|suspects| {
             suspects.topic == topic
+                && suspects.in_snapshot == place.is_in_snapshot()
                 && suspects.until.covers(position)
                 && !suspects.after.covers(position)
         });
@@ -112,8 +177,8 @@ impl Refusals {
     }
 
     /// How a dead letter is to be sent: alone too when the last one could not be written.
-    pub(super) fn letters_way(&self, topic: &str, position: Position, fits: bool) -> Way {
-        self.way(topic, position, fits && self.letter_failed.is_none())
+    pub(super) fn letters_way(&self, topic: &str, place: Place, fits: bool) -> Way {
+        self.way(topic, place, fits && self.letter_failed.is_none())
     }
 
     /// A dead letter was enqueued that is not sent alone, or was written.
@@ -128,18 +193,19 @@ impl Refusals {
 
     /// Kafka refused a record that was sent alone.
     pub(crate) fn refused(&mut self, alone: Alone, said: String) {
+        let Some(row) = alone.place.row() else { return };
         match alone.sent {
             Sent::Event => {
                 if self.rows.len() >= REFUSED_MAX {
                     self.rows.pop_first();
                 }
-                self.rows.insert(alone.position, said);
+                self.rows.insert(row, said);
             }
             Sent::Letter => {
                 if self.letters.len() >= REFUSED_MAX {
                     self.letters.pop_first();
                 }
-                self.letters.insert(alone.position);
+                self.letters.insert(row);
             }
             Sent::LetterWithoutPayload => self.letter_failed(said),
         }
@@ -157,10 +223,17 @@ impl Refusals {
         self.suspects.retain(|suspects| suspects.topic != topic);
     }
 
-    /// Forgets what the checkpoint covers: those rows do not come again.
-    pub(crate) fn forget(&mut self, stored: &Mark) {
-        self.rows.retain(|position, _| !stored.covers(*position));
-        self.letters.retain(|position| !stored.covers(*position));
-        self.suspects.retain(|suspects| !suspects.until.at_or_before(stored));
+    /// Forgets what the checkpoint covers, and the snapshot unless one is under way: those rows do
+    /// not come again.
+    pub(crate) fn forget(&mut self, stored: &Mark, snapshot: bool) {
+        let comes_again = |row: &Row| match row {
+            Row::Stream(position) => !stored.covers(*position),
+            Row::Snapshot(_) => snapshot,
+        };
+        self.rows.retain(|row, _| comes_again(row));
+        self.letters.retain(comes_again);
+        self.suspects.retain(|suspects| {
+            if suspects.in_snapshot { snapshot } else { !suspects.until.at_or_before(stored) }
+        });
     }
 }

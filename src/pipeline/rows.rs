@@ -5,11 +5,13 @@
 //! offered again.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
-use super::refusal::{Alone, Refusals, Sent, Way};
+use super::refusal::{Alone, Place, Refusals, Sent, SnapshotRowDigest, Way};
 use super::tell::Teller;
 use crate::cloudevent::{BadRow, Encoder, Event, Reason};
 use crate::config::OnBadRow;
@@ -18,12 +20,13 @@ use crate::kafka::batch_limits::alone;
 use crate::kafka::librdkafka::ClientError;
 use crate::kafka::producer::{Meaning, Producer, TOPIC_LIMIT, TopicId, meaning};
 use crate::ledger::{Ledger, Violation};
-use crate::lsn::Position;
+use crate::lsn::{Lsn, Position};
 use crate::outbox::column::TypeNames;
 use crate::outbox::mapping::{Mapping, MappingError};
-use crate::outbox::role::TableName;
-use crate::outbox::row::RowScratch;
+use crate::outbox::role::{Role, TableName};
+use crate::outbox::row::{OutboxRow, RowScratch};
 use crate::pgoutput::{LogicalMessage, Relation, Tuple};
+use crate::postgres::snapshot::SnapshotRow;
 use crate::postgres::timestamp::PgTimestamp;
 use crate::status::HaltCode;
 
@@ -80,7 +83,7 @@ impl Until {
 #[derive(Debug)]
 pub(super) enum Watched {
     /// An outbox table.
-    Outbox(Box<Mapping>),
+    Outbox(Arc<Mapping>),
     /// An outbox table that cannot be read as one under this configuration. It halts at its first
     /// row that is not sent yet, and not before: what comes first may be rows of before the
     /// change that were sent, or nothing at all.
@@ -106,6 +109,15 @@ pub(crate) struct RowSettings {
     pub(crate) dlq_topic: String,
 }
 
+/// A row that was passed and that Kafka does not have whole.
+#[derive(Clone, Debug)]
+pub(super) struct KeptRow {
+    /// Its id, as Postgres prints it; `None` for a row without.
+    pub(super) printed_id: Option<Vec<u8>>,
+    /// Where its transaction commits.
+    pub(super) commit_lsn: Lsn,
+}
+
 /// The owner of a generation's books, producer and encoder.
 #[derive(Debug)]
 pub(super) struct Rows {
@@ -122,6 +134,8 @@ pub(super) struct Rows {
     /// Topics that did not appear in time; the next question for one is short.
     unknown_before: HashSet<String>,
     pub(super) refusals: Refusals,
+    /// Rows that Kafka does not have, since this was last looked at.
+    pub(super) kept: Vec<KeptRow>,
     pub(super) commit_time: PgTimestamp,
     warned_of_other_changes: bool,
     warned_of_left_out_headers: bool,
@@ -153,10 +167,16 @@ impl Rows {
             unknown_topics: HashMap::new(),
             unknown_before: HashSet::new(),
             refusals,
+            kept: Vec::new(),
             commit_time: PgTimestamp::default(),
             warned_of_other_changes: false,
             warned_of_left_out_headers: false,
         })
+    }
+
+    /// What follows are rows of a snapshot, of which those without a time have this one.
+    pub(super) fn begin_snapshot(&mut self, taken_at: PgTimestamp) {
+        self.commit_time = taken_at;
     }
 
     /// Deals with one message of the stream.
@@ -209,7 +229,7 @@ impl Rows {
             || self.settings.tables.contains(&name);
         let watched = if outbox {
             match Mapping::new(relation, &self.types, &self.settings.events) {
-                Ok(mapping) => Watched::Outbox(Box::new(mapping)),
+                Ok(mapping) => Watched::Outbox(Arc::new(mapping)),
                 Err(error) => Watched::Unfit(Box::new(error)),
             }
         } else {
@@ -228,8 +248,7 @@ impl Rows {
 
     fn insert(&mut self, relation_oid: u32, tuple: Tuple<'_>) -> Result<Taken, Failure> {
         let (position, covered) = self.ledger.place().map_err(|violation| broken(&violation))?;
-        let Self { relations, scratch, encoder, producer, ledger, teller, refusals, .. } = self;
-        let Some(watched) = relations.get(&relation_oid) else {
+        let Some(watched) = self.relations.get(&relation_oid) else {
             return Err(Failure::again(
                 "postgres_protocol",
                 format!("a row came for relation {relation_oid} that was not announced"),
@@ -238,25 +257,64 @@ impl Rows {
         let mapping = match watched {
             Watched::Other => return Ok(Taken::Done),
             Watched::Outbox(_) | Watched::Unfit(_) if covered => {
-                ledger.passed_over();
-                teller.duplicate_suppressed();
+                self.ledger.passed_over();
+                self.teller.duplicate_suppressed();
                 return Ok(Taken::Done);
             }
-            Watched::Unfit(error) => return unfit(ledger, error, position),
-            Watched::Outbox(mapping) => mapping,
+            Watched::Unfit(error) => return unfit(&self.ledger, error, position),
+            Watched::Outbox(mapping) => Arc::clone(mapping),
         };
-        let row = mapping.row(scratch, tuple).map_err(|error| {
-            Failure::again("postgres_protocol", format!("row {position} cannot be read: {error}"))
-        })?;
-        let encoded = match refusals.of(position) {
+        // Moves a few words and no row: the row borrows its scratch, and not the whole of this.
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let taken = match mapping.row(&mut scratch, tuple) {
+            Ok(row) => self.offer(&mapping, &row, Place::Stream(position)),
+            Err(error) => Err(Failure::again(
+                "postgres_protocol",
+                format!("row {position} cannot be read: {error}"),
+            )),
+        };
+        self.scratch = scratch;
+        taken
+    }
+
+    /// Deals with one row of the snapshot, which has the columns of `mapping`.
+    pub(super) fn take_snapshot_row(
+        &mut self,
+        mapping: &Mapping,
+        printed: &SnapshotRow,
+    ) -> Result<Taken, Failure> {
+        let (position, _) = self.ledger.place().map_err(|violation| broken(&violation))?;
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let row = scratch.copy_of(printed.texts());
+        // There is hardly ever a refused row, so the digest is only made when there is one.
+        let known = self.refusals.know_of_a_snapshot().then(|| digest(mapping, printed));
+        let mut taken = self.offer(mapping, &row, Place::Snapshot(position, known));
+        if let Ok(Taken::Alone(alone)) = &mut taken {
+            alone.place = Place::Snapshot(position, Some(digest(mapping, printed)));
+        }
+        self.scratch = scratch;
+        taken
+    }
+
+    /// The way of every row: to an event and into the producer's queue, or, as a bad row, where
+    /// the policy says.
+    fn offer(
+        &mut self,
+        mapping: &Mapping,
+        row: &OutboxRow<'_>,
+        place: Place,
+    ) -> Result<Taken, Failure> {
+        let position = place.position();
+        let Self { encoder, producer, ledger, refusals, .. } = self;
+        let encoded = match refusals.of(place) {
             Some(said) => Err(BadRow::new("payload", Reason::RefusedByBroker, said)),
-            None => encoder.encode(mapping, &row, self.commit_time),
+            None => encoder.encode(mapping, row, self.commit_time),
         };
         let bad = match encoded {
             Ok(event) => match producer.topic(event.topic) {
                 Some(topic) => {
                     let fits = fits(producer, topic, &event);
-                    let way = refusals.way(event.topic, position, fits);
+                    let way = refusals.way(event.topic, place, fits);
                     if let Some(until) = waits(way, ledger) {
                         return Ok(Taken::Later(until));
                     }
@@ -267,7 +325,7 @@ impl Rows {
                                 tracing::warn!(%position, "the headers column has names that would override the event's own; they are left out, here and in later rows");
                             }
                             ledger.enqueued(bytes + EVENT_OVERHEAD);
-                            Ok(taken(way, Alone { position, sent: Sent::Event }))
+                            Ok(taken(way, Alone { place, sent: Sent::Event }))
                         }
                         Err(error) => refused_by_client(&error, event.topic),
                     };
@@ -281,7 +339,14 @@ impl Rows {
             },
             Err(bad) => bad,
         };
-        self.bad_row(relation_oid, tuple, position, &bad)
+        self.bad_row(mapping, row, place, &bad)
+    }
+
+    /// Remembers a row that is in the table and nowhere else.
+    pub(super) fn keep(&mut self, mapping: &Mapping, row: &OutboxRow<'_>, position: Position) {
+        let id = mapping.role(Role::Id).and_then(|field| row.printed(field));
+        let printed_id = id.map(<[u8]>::to_vec);
+        self.kept.push(KeptRow { printed_id, commit_lsn: position.commit_lsn });
     }
 
     /// How long a topic may take to appear: not as long again when it did not the last time.
@@ -298,6 +363,17 @@ impl Rows {
         self.unknown_before.insert(topic.clone());
         self.unknown_topics.insert(topic, Instant::now() + TOPIC_LIMIT);
     }
+}
+
+fn digest(mapping: &Mapping, printed: &SnapshotRow) -> SnapshotRowDigest {
+    let mut digest = Sha256::new_with_prefix(mapping.table_text());
+    for text in printed.texts() {
+        // Length and presence first, so that no two rows read the same.
+        let length = text.map_or(u64::MAX, |text| text.len() as u64);
+        digest.update(length.to_be_bytes());
+        digest.update(text.unwrap_or_default());
+    }
+    digest.finalize().into()
 }
 
 pub(super) fn is_unknown(unknown: &mut HashMap<String, Instant>, topic: &str) -> bool {

@@ -10,7 +10,6 @@ use super::rows::Taken;
 use crate::error::Failure;
 use crate::pgoutput;
 use crate::postgres::replication::ReplicationMessage;
-use crate::status::State;
 
 /// A held row (halted, slot kept) is tried again this often.
 const HELD_INTERVAL: Duration = Duration::from_secs(5);
@@ -21,6 +20,9 @@ const ENDING_INTERVAL: Duration = Duration::from_millis(100);
 impl Pipeline {
     /// Takes messages until the buffer has no whole one, or the limit is reached.
     pub(super) fn take_rows(&mut self) -> Result<(), Failure> {
+        if self.snapshot.is_some() {
+            return self.take_snapshot_rows();
+        }
         self.unread = true;
         while self.may_take() {
             let (message, length) = match self.stream.peek() {
@@ -43,33 +45,9 @@ impl Pipeline {
                         self.pace.saw(begin.commit_time.to_unix_micros(), sent_at.to_unix_micros());
                     }
                     self.received = self.received.max(wal_end);
-                    match self.rows.take(&message)? {
-                        Taken::Done => self.goes_on(),
-                        Taken::NeedsTopic(topic) => {
-                            self.ask(topic)?;
-                            return Ok(());
-                        }
-                        Taken::QueueFull => return Ok(()),
-                        Taken::Broken(error) => {
-                            self.fatal.get_or_insert((error, Instant::now()));
-                            return Ok(());
-                        }
-                        Taken::Later(until) => {
-                            self.waits = Some(until);
-                            return Ok(());
-                        }
-                        Taken::Alone(alone) => {
-                            self.alone = Some(alone);
-                            self.goes_on();
-                        }
-                        Taken::Held(failure) => {
-                            self.hold(failure, HELD_INTERVAL);
-                            return Ok(());
-                        }
-                        Taken::Ending(failure) => {
-                            self.hold(failure, ENDING_INTERVAL);
-                            return Ok(());
-                        }
+                    let taken = self.rows.take(&message)?;
+                    if !self.dealt_with(taken)? {
+                        return Ok(());
                     }
                 }
                 ReplicationMessage::Keepalive { wal_end, reply_requested, .. } => {
@@ -93,6 +71,30 @@ impl Pipeline {
         Ok(())
     }
 
+    /// Does what follows from the offer of a row; answers whether the next one may be offered.
+    pub(super) fn dealt_with(&mut self, taken: Taken) -> Result<bool, Failure> {
+        match taken {
+            Taken::Done => {
+                self.goes_on();
+                return Ok(true);
+            }
+            Taken::Alone(alone) => {
+                self.alone = Some(alone);
+                self.goes_on();
+                return Ok(true);
+            }
+            Taken::NeedsTopic(topic) => self.ask(topic)?,
+            Taken::QueueFull => {}
+            Taken::Broken(error) => {
+                self.fatal.get_or_insert((error, Instant::now()));
+            }
+            Taken::Later(until) => self.waits = Some(until),
+            Taken::Held(failure) => self.hold(failure, HELD_INTERVAL),
+            Taken::Ending(failure) => self.hold(failure, ENDING_INTERVAL),
+        }
+        Ok(false)
+    }
+
     /// Goes on with rows, when what a record that is sent alone waits for has come, and when it was
     /// confirmed.
     pub(super) fn answered_alone(&mut self) {
@@ -111,14 +113,14 @@ impl Pipeline {
     }
 
     /// A row was dealt with: if it had been held, its cause is gone.
-    fn goes_on(&mut self) {
+    pub(super) fn goes_on(&mut self) {
         if std::mem::take(&mut self.was_held) {
             tracing::info!("the row that was held is dealt with; going on");
-            self.rows.teller.status.set_state(State::Streaming);
+            self.rows.teller.status.set_state(self.working());
         }
     }
 
-    fn hold(&mut self, failure: Failure, interval: Duration) {
+    pub(super) fn hold(&mut self, failure: Failure, interval: Duration) {
         self.was_held = true;
         failure.tell(&self.rows.teller.status);
         self.held = Some((failure, Instant::now() + interval));

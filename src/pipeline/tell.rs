@@ -14,7 +14,7 @@ use crate::lsn::Lsn;
 use crate::metrics::Metrics;
 use crate::postgres::catalog::{Server, Slot};
 use crate::status::counts::TopicCount;
-use crate::status::facts::{Holder, InFlight, Positions, SlotFacts, WalStatus};
+use crate::status::facts::{Holder, InFlight, Positions, SlotFacts, SnapshotFacts, WalStatus};
 use crate::status::lag::Watch;
 use crate::status::{State, Status};
 
@@ -168,17 +168,42 @@ impl Teller {
         });
     }
 
-    /// The stream is ours, in this generation.
-    pub(crate) fn leading(&self, generation: u64) {
+    /// Rows of the snapshot were confirmed.
+    pub(super) fn snapshot_rows(&self, rows: u32) {
+        self.metrics.snapshot_rows(u64::from(rows));
+    }
+
+    /// How far the snapshot is.
+    pub(super) fn snapshot(&self, snapshot: SnapshotFacts) {
+        self.status.update(|facts| facts.snapshot = Some(snapshot));
+    }
+
+    /// All its rows are confirmed, and the stream begins.
+    pub(super) fn snapshot_is_over(&self) {
+        self.status.update(|facts| {
+            facts.snapshot = None;
+            facts.freshness.watch(Watch::Stream);
+        });
+        self.status.set_state(State::Streaming);
+    }
+
+    /// The stream is ours, in this generation. Before it come so many rows of a snapshot, as far
+    /// as that is known, or there is none.
+    pub(crate) fn leading(&self, generation: u64, snapshot: Option<SnapshotFacts>) {
+        let (watch, state) = match snapshot {
+            Some(_) => (Watch::Nothing, State::Snapshotting),
+            None => (Watch::Stream, State::Streaming),
+        };
         self.status.update(|facts| {
             facts.leader = true;
             facts.holder = None;
             facts.kafka.generation = generation;
             facts.kafka.connected = true;
-            facts.freshness.watch(Watch::Stream);
+            facts.freshness.watch(watch);
+            facts.snapshot = snapshot;
         });
         self.metrics.handoff();
-        self.status.set_state(State::Streaming);
+        self.status.set_state(state);
     }
 
     /// The stream is not ours any more.
@@ -188,6 +213,7 @@ impl Teller {
             facts.leader = false;
             facts.postgres.connected = false;
             facts.oldest_in_hand = None;
+            facts.snapshot = None;
             facts.in_flight.events = 0;
             facts.in_flight.bytes = 0;
             facts.freshness.watch(Watch::Nothing);

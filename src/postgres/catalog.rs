@@ -9,6 +9,8 @@
 //! thrown away.
 
 mod contents;
+mod cursor;
+mod first_start;
 mod handover;
 mod preflight;
 mod publication;
@@ -26,6 +28,7 @@ use tokio_postgres::types::{FromSql, ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, NoTls, SimpleQueryMessage};
 
 pub use self::contents::{Newest, PrintedRow, Readable, SlotMessage};
+pub use self::cursor::{Cursor, Wanted};
 use self::handover::Handover;
 pub use self::preflight::{Sent, Storage};
 pub use self::publication::{Membership, Publication, PublishedSchema, PublishedTable};
@@ -42,6 +45,9 @@ use crate::lsn::Lsn;
 /// The limit for one query of the catalog. Each reads a few rows and takes milliseconds; one that
 /// takes so long waits for a lock, or for a server that is gone.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The values of a row as texts; `None` is SQL NULL.
+pub type PrintedTexts = Vec<Option<String>>;
 
 /// A connection for questions about the server, its slots, publications and tables.
 pub struct Catalog {
@@ -157,6 +163,26 @@ impl Catalog {
         Error::from(error)
     }
 
+    /// Runs statements, separated by semicolons, of other rooms: the rows as texts, and how many rows
+    /// the commands have read or changed, all together. Without a limit of time of its own.
+    ///
+    /// # Errors
+    ///
+    /// The connection or a statement fails.
+    pub async fn statements(&self, sql: &str) -> Result<(Vec<PrintedTexts>, u64), Error> {
+        let messages = self.client.simple_query(sql).await.map_err(|error| self.explain(error))?;
+        let (mut rows, mut count) = (Vec::new(), 0);
+        for message in &messages {
+            if let SimpleQueryMessage::Row(row) = message {
+                let texts = (0..row.len()).map(|column| row.get(column).map(str::to_owned));
+                rows.push(texts.collect());
+            } else if let SimpleQueryMessage::CommandComplete(changed) = message {
+                count += changed;
+            }
+        }
+        Ok((rows, count))
+    }
+
     /// Runs a query with parameters, in one round trip.
     async fn query(
         &self,
@@ -212,6 +238,12 @@ impl Row {
         self.get::<Option<&str>>(column)?
             .map(|text| text.parse().map_err(|error| Error::protocol(format!("{column}: {error}"))))
             .transpose()
+    }
+
+    /// A full transaction number that the query has cast to text.
+    fn xid(&self, column: &str) -> Result<u64, Error> {
+        let text = self.get::<&str>(column)?;
+        text.parse().map_err(|_| Error::protocol(format!("{column} is no transaction number")))
     }
 
     fn text(&self, column: &str) -> Result<String, Error> {

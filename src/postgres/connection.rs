@@ -284,6 +284,11 @@ impl Connection {
         self.send(&message).await
     }
 
+    /// The answer to the command was read up to its `ReadyForQuery`, so another may follow.
+    pub(super) fn is_answered(&mut self) {
+        self.busy = false;
+    }
+
     /// Runs one command and gives back the rows of its answer.
     ///
     /// Not cancel safe: after a cancelled command the connection refuses the next one.

@@ -149,7 +149,26 @@ impl ReplicationConnection {
     /// The connection or the command fails; 42710 (`duplicate_object`) when the slot exists,
     /// 53400 (`configuration_limit_exceeded`) when there is no room for one more.
     pub async fn create_slot(&mut self, slot: &str, failover: bool) -> Result<CreatedSlot, Error> {
-        let command = create_slot_command(slot, failover, self.server_version_num())?;
+        let kept = if failover { Kept::WithFailover } else { Kept::Here };
+        self.make_slot(slot, kept).await
+    }
+
+    /// Exports a snapshot that sees everything that committed before now, by means of a slot of
+    /// this name that goes with the connection.
+    ///
+    /// A snapshot that is taken by a plain transaction may lack transactions whose commit is in
+    /// the log already: they are visible to others only when a synchronous standby has confirmed
+    /// them. Here the server waits for those.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::create_slot`].
+    pub async fn export_snapshot(&mut self, slot: &str) -> Result<CreatedSlot, Error> {
+        self.make_slot(slot, Kept::Temporary).await
+    }
+
+    async fn make_slot(&mut self, slot: &str, kept: Kept) -> Result<CreatedSlot, Error> {
+        let command = create_slot_command(slot, kept, self.server_version_num())?;
         let doing = || format!("create replication slot {slot:?}");
         let rows = self.connection.command(&command).await.map_err(|error| error.doing(doing()))?;
         let answer = Answer::one("CREATE_REPLICATION_SLOT", rows)?;
@@ -218,14 +237,26 @@ impl ReplicationConnection {
     }
 }
 
-fn create_slot_command(slot: &str, failover: bool, version: u32) -> Result<String, Error> {
+/// Where and for how long a slot is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    /// Until the connection that made it ends.
+    Temporary,
+    /// On this server.
+    Here,
+    /// On this server and on standbys that keep in step with it.
+    WithFailover,
+}
+
+fn create_slot_command(slot: &str, kept: Kept, version: u32) -> Result<String, Error> {
     check_slot_name(slot)?;
+    let temporary = if kept == Kept::Temporary { " TEMPORARY" } else { "" };
     let mut command =
-        format!("CREATE_REPLICATION_SLOT {} LOGICAL pgoutput", quote_identifier(slot)?);
+        format!("CREATE_REPLICATION_SLOT {}{temporary} LOGICAL pgoutput", quote_identifier(slot)?);
     // The list of options in parentheses came with 15, the option FAILOVER with 17.
-    command.push_str(match (version, failover) {
+    command.push_str(match (version, kept) {
         (..150_000, _) => " EXPORT_SNAPSHOT",
-        (170_000.., true) => " (SNAPSHOT 'export', FAILOVER)",
+        (170_000.., Kept::WithFailover) => " (SNAPSHOT 'export', FAILOVER)",
         _ => " (SNAPSHOT 'export')",
     });
     Ok(command)
@@ -257,18 +288,18 @@ mod tests {
     #[test]
     fn a_slot_is_created_in_the_words_of_the_servers_version() {
         #[track_caller]
-        fn check(version: u32, failover: bool, expected: &str) {
-            let command = create_slot_command("walpost", failover, version).unwrap();
-            assert_eq!(
-                command,
-                format!("CREATE_REPLICATION_SLOT \"walpost\" LOGICAL pgoutput {expected}")
-            );
+        fn check(version: u32, kept: Kept, expected: &str) {
+            let command = create_slot_command("walpost", kept, version).unwrap();
+            assert_eq!(command, format!("CREATE_REPLICATION_SLOT \"walpost\"{expected}"));
         }
-        check(140_023, true, "EXPORT_SNAPSHOT");
-        check(150_018, true, "(SNAPSHOT 'export')");
-        check(170_010, false, "(SNAPSHOT 'export')");
-        check(170_000, true, "(SNAPSHOT 'export', FAILOVER)");
-        assert!(create_slot_command("no-slot", false, 150_018).is_err());
+        let failover = Kept::WithFailover;
+        check(140_023, failover, " LOGICAL pgoutput EXPORT_SNAPSHOT");
+        check(150_018, failover, " LOGICAL pgoutput (SNAPSHOT 'export')");
+        check(170_010, Kept::Here, " LOGICAL pgoutput (SNAPSHOT 'export')");
+        check(170_000, failover, " LOGICAL pgoutput (SNAPSHOT 'export', FAILOVER)");
+        check(140_023, Kept::Temporary, " TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT");
+        check(180_000, Kept::Temporary, " TEMPORARY LOGICAL pgoutput (SNAPSHOT 'export')");
+        assert!(create_slot_command("no-slot", Kept::Here, 150_018).is_err());
     }
 
     #[test]

@@ -116,16 +116,41 @@ pub(super) fn parse_parameter(body: &[u8]) -> Result<(String, String), Error> {
 
 /// A `DataRow` in text format; `None` is NULL.
 pub(super) fn parse_row(body: &[u8]) -> Result<Vec<Option<Vec<u8>>>, Error> {
-    let mut body = Body::new(body, "DataRow");
-    let columns = body.i16()?;
-    let mut row = Vec::new();
-    for _ in 0..columns {
-        row.push(match usize::try_from(body.i32()?) {
-            Ok(length) => Some(body.bytes(length)?.to_vec()),
-            Err(_) => None,
-        });
+    Cells::of(body)?.map(|cell| cell.map(|value| value.map(<[u8]>::to_vec))).collect()
+}
+
+/// The values of a `DataRow` where they lie; `None` is NULL. Ends after an error.
+#[derive(Clone, Debug)]
+pub(super) struct Cells<'a> {
+    body: Body<'a>,
+    left: i16,
+}
+
+impl<'a> Cells<'a> {
+    pub(super) fn of(body: &'a [u8]) -> Result<Self, Error> {
+        let mut body = Body::new(body, "DataRow");
+        Ok(Self { left: body.i16()?, body })
     }
-    Ok(row)
+
+    fn cell(&mut self) -> Result<Option<&'a [u8]>, Error> {
+        match usize::try_from(self.body.i32()?) {
+            Ok(length) => self.body.bytes(length).map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+impl<'a> Iterator for Cells<'a> {
+    type Item = Result<Option<&'a [u8]>, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1).filter(|left| *left >= 0)?;
+        let cell = self.cell();
+        if cell.is_err() {
+            self.left = 0;
+        }
+        Some(cell)
+    }
 }
 
 #[cfg(test)]

@@ -39,6 +39,7 @@ pub struct Counts {
     other: Arc<TopicCount>,
     transactions: AtomicU64,
     duplicates_suppressed: AtomicU64,
+    snapshot_rows: AtomicU64,
     bad_rows: AtomicU64,
     dead_letters: AtomicU64,
     backpressure: Stopwatch,
@@ -51,6 +52,7 @@ impl Counts {
             other: Arc::default(),
             transactions: AtomicU64::new(0),
             duplicates_suppressed: AtomicU64::new(0),
+            snapshot_rows: AtomicU64::new(0),
             bad_rows: AtomicU64::new(0),
             dead_letters: AtomicU64::new(0),
             backpressure: Stopwatch::default(),
@@ -80,6 +82,11 @@ impl Counts {
     /// Adds rows that were read again after a restart and left out, as the checkpoint covers them.
     pub fn duplicates_suppressed(&self, rows: u64) {
         self.duplicates_suppressed.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    /// Adds rows of a snapshot that Kafka confirmed.
+    pub fn snapshot_rows(&self, rows: u64) {
+        self.snapshot_rows.fetch_add(rows, Ordering::Relaxed);
     }
 
     pub(crate) fn bad_row(&self) {
@@ -116,6 +123,7 @@ impl Counts {
         counts.bytes = topics.iter().map(|topic| topic.bytes).sum();
         counts.transactions = self.transactions.load(Ordering::Relaxed);
         counts.duplicates_suppressed = self.duplicates_suppressed.load(Ordering::Relaxed);
+        counts.snapshot_rows = self.snapshot_rows.load(Ordering::Relaxed);
         counts.bad_rows = self.bad_rows.load(Ordering::Relaxed);
         counts.dead_letters = self.dead_letters.load(Ordering::Relaxed);
         counts.backpressure_seconds = self.backpressure.total(now).as_secs_f64();

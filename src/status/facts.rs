@@ -1,6 +1,6 @@
 //! What the supervisor and the pipeline find out and tell.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
@@ -33,6 +33,8 @@ pub struct Facts {
     /// Commit time, on the server's clock, of the oldest transaction that was received and is not
     /// confirmed; `None`: nothing is in hand.
     pub oldest_in_hand: Option<SystemTime>,
+    /// How far the snapshot of a first start is, while there is one.
+    pub snapshot: Option<SnapshotFacts>,
     /// What the lag is worked out from.
     pub freshness: Freshness,
 }
@@ -92,6 +94,43 @@ pub struct InFlight {
     pub bytes: u64,
     /// `WALPOST_MAX_IN_FLIGHT`.
     pub limit_bytes: u64,
+}
+
+/// How far the snapshot of a first start is.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
+pub struct SnapshotFacts {
+    /// The table that is being read.
+    pub table: String,
+    /// Rows of all tables that are dealt with: confirmed by Kafka, or left out as bad rows.
+    pub rows_done: u64,
+    /// About how many rows all tables have; `None`: unknown.
+    pub rows_estimated: Option<u64>,
+    /// Rows that were dealt with per second, since it began.
+    pub rows_per_second: u64,
+    /// Seconds until it is done at this rate; `None`: unknown.
+    pub seconds_left: Option<f64>,
+}
+
+impl SnapshotFacts {
+    /// So many rows are done in that time.
+    #[must_use]
+    pub fn of(table: &str, rows_done: u64, estimated: Option<u64>, elapsed: Duration) -> Self {
+        let milliseconds = elapsed.as_millis().max(1);
+        let rate = u128::from(rows_done) * 1000 / milliseconds;
+        let rows_left = estimated.map(|estimated| estimated.saturating_sub(rows_done));
+        let left = rows_left.filter(|_| rows_done > 0).map(|rows| {
+            // By the rows themselves, since the rate is rounded.
+            let milliseconds = u128::from(rows) * milliseconds / u128::from(rows_done);
+            Duration::from_millis(u64::try_from(milliseconds).unwrap_or(u64::MAX)).as_secs_f64()
+        });
+        Self {
+            table: table.to_owned(),
+            rows_done,
+            rows_estimated: estimated,
+            rows_per_second: u64::try_from(rate).unwrap_or(u64::MAX),
+            seconds_left: left,
+        }
+    }
 }
 
 /// `wal_status` of `pg_replication_slots`.
@@ -178,6 +217,7 @@ impl Facts {
             last_checkpoint: None,
             clock_skew_seconds: 0.0,
             oldest_in_hand: None,
+            snapshot: None,
             freshness: Freshness::new(now),
         }
     }
@@ -220,6 +260,7 @@ impl Facts {
         };
         snapshot.positions = self.positions;
         snapshot.in_flight = self.in_flight;
+        snapshot.snapshot.clone_from(&self.snapshot);
         snapshot.slot = self.slot.as_ref().map(SlotView::of);
         snapshot.holder.clone_from(&self.holder);
         snapshot.leader = self.leader;

@@ -30,15 +30,20 @@
 //!   "slot": {"active": true, "wal_status": "reserved", "retained_bytes": 56, "safe_bytes": null,
 //!            "keep_limit_bytes": null, "confirmed_flush_lag_bytes": 0, "catalog_xmin_age": 3,
 //!            "spill_bytes": 0},
+//!   "snapshot": null,
 //!   "last_checkpoint": null,
 //!   "counts": {"events": 10, "bytes": 5120, "transactions": 4, "duplicates_suppressed": 0,
-//!              "bad_rows": 0, "dead_letters": 0, "backpressure_seconds": 0.0},
+//!              "snapshot_rows": 0, "bad_rows": 0, "dead_letters": 0, "backpressure_seconds": 0.0},
 //!   "topics": [{"topic": "outbox.event.order", "events": 10, "bytes": 5120}],
 //!   "errors": [{"at": "…", "seconds_ago": 12.0, "times": 3, "code": "connect",
 //!               "message": "…", "hint": "…"}],
 //!   "tasks": [{"task": "pipeline", "seconds_since_beat": 0.02}]
 //! }
 //! ```
+//!
+//! While the rows of a first start are published, `snapshot` is `{"table": "public.outbox",
+//! "rows_done": 1000, "rows_estimated": 5000, "rows_per_second": 500, "seconds_left": 8.0}`, rows of
+//! all tables together.
 //!
 //! A halt is `{"code": "slot_missing", "message": "…", "hint": "…", "resumes_by_itself": false}`,
 //! a holder `{"pid": 123, "application": "walpost/shop.walpost", "address": "10.0.0.3"}`.
@@ -48,7 +53,7 @@ use std::time::SystemTime;
 use tokio::time::Instant;
 
 use super::errors::ErrorEntry;
-use super::facts::{Holder, InFlight, Positions, SlotFacts, WalStatus};
+use super::facts::{Holder, InFlight, Positions, SlotFacts, SnapshotFacts, WalStatus};
 use super::halt::Halt;
 use super::health::{self, Answer};
 use super::heartbeat::TaskAge;
@@ -150,6 +155,8 @@ pub struct Snapshot {
     pub in_flight: InFlight,
     /// The slot as last polled.
     pub slot: Option<SlotView>,
+    /// How far the snapshot of a first start is.
+    pub snapshot: Option<SnapshotFacts>,
     /// When the last checkpoint was confirmed.
     pub last_checkpoint: Option<Ago>,
     /// Totals since the start.
@@ -261,6 +268,8 @@ pub struct Totals {
     pub transactions: u64,
     /// Rows read again that the checkpoint covers.
     pub duplicates_suppressed: u64,
+    /// Rows of a snapshot that Kafka confirmed.
+    pub snapshot_rows: u64,
     /// Rows that could not become events.
     pub bad_rows: u64,
     /// Those of them that were written as dead letters.
@@ -305,6 +314,7 @@ impl Snapshot {
             lag: LagView::default(),
             in_flight: InFlight::default(),
             slot: None,
+            snapshot: None,
             last_checkpoint: None,
             counts: Totals::default(),
             topics: Vec::new(),
@@ -355,7 +365,7 @@ mod tests {
         assert_eq!(
             members.join(" "),
             "at counts errors halt holder in_flight kafka lag last_checkpoint leader live name \
-             positions postgres ready slot slot_name started startup state state_since tasks \
+             positions postgres ready slot slot_name snapshot started startup state state_since tasks \
              topics verdict version"
         );
         assert_eq!(json["state"], "starting");

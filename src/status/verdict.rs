@@ -1,6 +1,6 @@
 //! One sentence that says how it goes and, if it does not, what to do.
 
-use super::facts::{Holder, WalStatus};
+use super::facts::{Holder, SnapshotFacts, WalStatus};
 use super::health;
 use super::snapshot::Snapshot;
 use super::span::{spoken, spoken_bytes};
@@ -11,10 +11,7 @@ pub(super) fn verdict(snapshot: &Snapshot) -> String {
     let mut sentence = match snapshot.state {
         State::Starting => starting(snapshot),
         State::Standby => standby(snapshot),
-        State::Snapshotting => format!(
-            "snapshotting: publishing the rows that were in the table, {} events so far",
-            snapshot.counts.events
-        ),
+        State::Snapshotting => snapshotting(snapshot),
         State::Streaming => format!("streaming, {}; {}", behind(snapshot), confirmed(snapshot)),
         State::Backpressured => format!(
             "backpressured: {} of {} wait for Kafka, {}; {}",
@@ -40,6 +37,30 @@ pub(super) fn verdict(snapshot: &Snapshot) -> String {
         sentence.push_str(&snapshot.live.reason);
     }
     sentence
+}
+
+fn snapshotting(snapshot: &Snapshot) -> String {
+    let doing = "snapshotting: publishing the rows that were in the table before the stream";
+    snapshot
+        .snapshot
+        .as_ref()
+        .map_or_else(|| doing.to_owned(), |so_far| format!("{doing}, {}", progress(so_far)))
+}
+
+/// How far a snapshot is: `1000 of about 5000 rows, 500 a second, 8 s left`.
+pub(crate) fn progress(facts: &SnapshotFacts) -> String {
+    let mut text = facts.rows_done.to_string();
+    if let Some(rows) = facts.rows_estimated {
+        text.push_str(&format!(" of about {rows}"));
+    }
+    text.push_str(" rows");
+    if facts.rows_per_second > 0 {
+        text.push_str(&format!(", {} a second", facts.rows_per_second));
+    }
+    if let Some(seconds) = facts.seconds_left {
+        text.push_str(&format!(", {} left", spoken(seconds)));
+    }
+    text
 }
 
 fn behind(snapshot: &Snapshot) -> String {
@@ -134,6 +155,28 @@ mod tests {
         snapshot.state = state;
         snapshot.postgres.last_contact = Some(snapshot.ago(0.1));
         snapshot.kafka.last_contact = Some(snapshot.ago(0.1));
+    }
+
+    #[test]
+    fn a_snapshot_says_how_far_it_is_and_how_long_it_takes() {
+        let doing = "snapshotting: publishing the rows that were in the table before the stream";
+        let so_far = |rows, estimated, seconds| {
+            move |s: &mut Snapshot| {
+                let elapsed = std::time::Duration::from_secs(seconds);
+                s.state = State::Snapshotting;
+                s.snapshot = Some(SnapshotFacts::of("public.outbox", rows, estimated, elapsed));
+            }
+        };
+        check(doing, |s| s.state = State::Snapshotting);
+        check(
+            &format!("{doing}, 1000 of about 5000 rows, 500 a second, 8 s left"),
+            so_far(1_000, Some(5_000), 2),
+        );
+        check(&format!("{doing}, 1000 rows, 500 a second"), so_far(1_000, None, 2));
+        check(&format!("{doing}, 0 of about 5000 rows"), so_far(0, Some(5_000), 2));
+        // Fewer than one a second, and more than was thought.
+        check(&format!("{doing}, 1 of about 2 rows, 2 s left"), so_far(1, Some(2), 2));
+        check(&format!("{doing}, 9 of about 5 rows, 9 a second, 0 s left"), so_far(9, Some(5), 1));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::prepare::Watched;
 use crate::config::Config;
 use crate::error::Failure;
-use crate::kafka::checkpoint::{Checkpoint, FORMAT, Unreadable};
+use crate::kafka::checkpoint::{Checkpoint, FORMAT, Phase, Unreadable};
 use crate::kafka::checkpoint_topic::{self, ReadError, Stored, UnreadableRecord};
 use crate::kafka::client::auxiliary;
 use crate::kafka::producer::{Producer, Resolution, TOPIC_LIMIT, TopicId};
@@ -166,6 +166,14 @@ pub(super) async fn claim(
             .await
             .map_err(|error| Failure::kafka("remove an older checkpoint", &error))?;
     }
+    if record.phase == Phase::Snapshot {
+        tracing::debug!(
+            generation = record.generation,
+            slot_at = %record.resume_lsn,
+            "a snapshot is not complete: its record is stored"
+        );
+        return Ok((record, topic));
+    }
     tracing::info!(
         generation = record.generation,
         commit_lsn = %record.commit_lsn,
@@ -212,7 +220,7 @@ pub(super) fn beginning(config: &Config, facts: &Facts, watched: &Watched) -> Ch
         shard: 0,
         generation: 0,
         nonce: String::new(),
-        phase: crate::kafka::checkpoint::Phase::Stream,
+        phase: Phase::Stream,
         system_identifier: facts.system_identifier.clone(),
         timeline: facts.timeline,
         cluster_id: facts.cluster_id.clone(),
@@ -228,6 +236,8 @@ pub(super) fn beginning(config: &Config, facts: &Facts, watched: &Watched) -> Ch
         prune_floor: facts.confirmed_flush_lsn,
         seen_lsn: crate::lsn::Lsn::INVALID,
         seen_time: 0,
+        floors: Vec::new(),
+        kept: crate::kafka::floor::Kept::default(),
         unknown: serde_json::Map::new(),
     }
 }

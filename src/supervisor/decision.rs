@@ -9,12 +9,14 @@ use std::time::Duration;
 use super::claim;
 use super::first_start::{self, Unfit, Unsuitable};
 use super::prepare::{self, Watched};
+use super::prove;
 use crate::config::Config;
 use crate::error::Failure;
 use crate::kafka::batch_limits::BATCH_SIZE;
 use crate::kafka::checkpoint::Unreadable;
 use crate::kafka::checkpoint_topic::Stored;
 use crate::kafka::client::{ANSWER_LIMIT, producer_properties};
+use crate::kafka::floor::Moment;
 use crate::kafka::producer::Producer;
 use crate::lsn::Lsn;
 use crate::postgres::catalog::{Catalog, Readable, Server, Slot};
@@ -56,6 +58,8 @@ pub(crate) struct Found {
     /// The same after that.
     after: (Lsn, i64),
     readable: Option<Readable>,
+    /// The server's transactions, after publication and tables were looked at.
+    moment: Moment,
 }
 
 /// Reads the stored checkpoint, also one that cannot be understood. A topic that does not exist
@@ -111,6 +115,7 @@ pub(crate) async fn survey(config: &Config, decode: bool) -> Result<Survey, Fail
         .server()
         .await
         .map_err(|error| Failure::postgres("ask the server for its settings", &error))?;
+    let moment = prepare::moment(&after);
     let (before, after) = ((server.wal_end, server.now), (after.wal_end, after.now));
     let readable = match &slot {
         Some(slot) if decode && !slot.active && lost(slot).is_none() && watched.is_ok() => {
@@ -131,7 +136,7 @@ pub(crate) async fn survey(config: &Config, decode: bool) -> Result<Survey, Fail
     let facts =
         facts(config, (&catalog, &server), (slot.as_ref(), &watched), (&stored, cluster_id))
             .await?;
-    let found = Found { stored, slot, facts, watched, before, after, readable };
+    let found = Found { stored, slot, facts, watched, before, after, readable, moment };
     Ok(Survey { found, catalog, producer })
 }
 
@@ -173,7 +178,7 @@ async fn facts(
     connection.close().await;
     let last_transaction = match &stored.checkpoint {
         Some(checkpoint) if checkpoint.xid != 0 => {
-            prepare::last_transaction(catalog, checkpoint.xid).await?
+            prove::last_transaction(catalog, checkpoint.xid).await?
         }
         _ => LastTransaction::Unknown,
     };
@@ -212,6 +217,8 @@ impl Found {
         let Some(checkpoint) = &self.stored.checkpoint else { return found };
         let name = &config.slot;
         match &self.slot {
+            // The slot was to be made after this record; the next start makes it.
+            None if checkpoint.is_announced() => return found,
             None => found.push(Objection {
                 code: HaltCode::SlotMissing,
                 message: format!("replication slot {name} does not exist"),
@@ -223,7 +230,8 @@ impl Found {
                 }
             }
         }
-        found.extend(objections(checkpoint, &self.facts));
+        let placed = checkpoint.placed(self.facts.confirmed_flush_lsn);
+        found.extend(objections(&placed, &self.facts));
         if self.readable == Some(Readable::NoPublication) {
             found.push(Objection {
                 code: HaltCode::PublicationChanged,

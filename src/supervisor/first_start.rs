@@ -3,18 +3,25 @@
 //! The order of making is publication, then slot: a slot decodes with the catalog as it was when
 //! each row was written, so a publication made after the slot is missing for the rows between
 //! (Postgres up to 17 refuses to go on, 18 leaves the rows out with a warning in its own log).
+//!
+//! Until the slot is there, a session lock of the database keeps a second process from making it
+//! too; a slot that is there is taken by one process, whether it is the one that made it or not. Rows that are in the tables before are the matter of [`snapshot`].
 
 use std::time::Duration;
 
-use super::claim;
-use super::prepare::Watched;
-use crate::config::Config;
+use tokio::time::Instant;
+
+use super::prepare::{Reached, Watched};
+use super::{claim, snapshot};
+use crate::config::{Config, Snapshot};
 use crate::error::Failure;
 use crate::kafka::checkpoint::Checkpoint;
+use crate::outbox::present::Present;
 use crate::outbox::role::TableName;
+use crate::pipeline::SnapshotWork;
 use crate::postgres::catalog::{Catalog, Publication};
 use crate::postgres::identifier::{quote_identifier, quote_qualified};
-use crate::postgres::replication::ReplicationConnection;
+use crate::postgres::replication::{CreatedSlot, ReplicationConnection};
 use crate::proof::{self, Facts};
 use crate::status::HaltCode;
 
@@ -25,8 +32,65 @@ const COUNT_LIMIT: Duration = Duration::from_secs(5);
 /// waits before it says so and begins again.
 const SLOT_LIMIT: Duration = Duration::from_secs(60);
 
-/// Looks at publication and tables; on a first start makes what is missing.
-pub(super) async fn prepare(config: &Config, catalog: &Catalog) -> Result<Watched, Failure> {
+/// A process that makes the slot is waited for; how often the lock is asked for.
+const LOCK_POLL: Duration = Duration::from_millis(500);
+
+/// How often it is said that another process makes the slot.
+const LOCK_SAID: Duration = Duration::from_secs(30);
+
+/// What a start found, or the first one made.
+pub(super) struct Begun {
+    /// The publication and the tables.
+    pub(super) watched: Watched,
+    /// The slot that this process has made just now.
+    pub(super) made: Option<Made>,
+}
+
+/// A slot that was made and is not held yet.
+pub(super) struct Made {
+    /// The connection that made it, to take it with.
+    pub(super) connection: Option<ReplicationConnection>,
+    /// The rows before it, which this process alone can read.
+    pub(super) snapshot: Option<SnapshotWork>,
+}
+
+/// Looks at publication and tables; on a first start makes what is missing, one process at a time.
+///
+/// `waits` is told while another process does it.
+pub(super) async fn prepare(
+    config: &Config,
+    reached: &mut Reached,
+    nonce: &str,
+    mut waits: impl FnMut(),
+) -> Result<Begun, Failure> {
+    let doing = "take the lock of a first start";
+    let mut said: Option<Instant> = None;
+    loop {
+        if let Some(watched) = look(config, &reached.catalog).await? {
+            return Ok(Begun { watched, made: None });
+        }
+        let taken = reached.catalog.begin_first_start(&config.slot).await;
+        if taken.map_err(|error| Failure::postgres(doing, &error))? {
+            break;
+        }
+        if said.is_none_or(|at| at.elapsed() >= LOCK_SAID) {
+            said = Some(Instant::now());
+            tracing::info!(slot = config.slot, "standby: another process is making the slot");
+        }
+        waits();
+        tokio::time::sleep(LOCK_POLL).await;
+    }
+    // Another process may have been done between the look and the lock.
+    if let Some(watched) = look(config, &reached.catalog).await? {
+        let over = reached.catalog.first_start_is_over(&config.slot).await;
+        over.map_err(|error| Failure::postgres(doing, &error))?;
+        return Ok(Begun { watched, made: None });
+    }
+    make(config, reached, nonce).await
+}
+
+/// Looks at publication and tables; `None` when this is a first start, which is to make the slot.
+async fn look(config: &Config, catalog: &Catalog) -> Result<Option<Watched>, Failure> {
     let slot = catalog
         .slot(&config.slot)
         .await
@@ -34,7 +98,7 @@ pub(super) async fn prepare(config: &Config, catalog: &Catalog) -> Result<Watche
     let publication = publication(config, catalog).await?;
     if let (Some(_), Some(publication)) = (&slot, &publication) {
         return match examine(config, catalog, publication).await {
-            Ok(watched) => Ok(watched),
+            Ok(watched) => Ok(Some(watched)),
             Err(Unsuitable::Failed(failure)) => Err(failure),
             Err(Unsuitable::Unfit(unfit)) => match claim::read(config).await?.checkpoint {
                 Some(checkpoint) => Err(unfit.since(catalog, &checkpoint).await),
@@ -43,8 +107,12 @@ pub(super) async fn prepare(config: &Config, catalog: &Catalog) -> Result<Watche
         };
     }
     let stored = claim::read(config).await?;
-    if let Some(checkpoint) = stored.checkpoint {
-        return Err(missing_with_checkpoint(config, slot.is_none(), &checkpoint));
+    match stored.checkpoint {
+        Some(checkpoint) if checkpoint.is_announced() && slot.is_none() => {}
+        Some(checkpoint) => {
+            return Err(missing_with_checkpoint(config, slot.is_none(), &checkpoint));
+        }
+        None => {}
     }
     if slot.is_some() {
         return Err(Failure::halt(
@@ -63,7 +131,17 @@ pub(super) async fn prepare(config: &Config, catalog: &Catalog) -> Result<Watche
             ),
         ));
     }
-    let publication = match publication {
+    Ok(None)
+}
+
+/// Makes publication and slot, under the lock of a first start.
+async fn make(config: &Config, reached: &mut Reached, nonce: &str) -> Result<Begun, Failure> {
+    let with_snapshot = config.snapshot == Snapshot::Initial;
+    if with_snapshot {
+        snapshot::readable(config, reached).await?;
+    }
+    let catalog = &reached.catalog;
+    let publication = match publication(config, catalog).await? {
         Some(publication) => publication,
         None => make_publication(config, catalog).await?,
     };
@@ -71,8 +149,22 @@ pub(super) async fn prepare(config: &Config, catalog: &Catalog) -> Result<Watche
         Unsuitable::Failed(failure) => failure,
         Unsuitable::Unfit(unfit) => unfit.at_first(),
     })?;
-    make_slot(config).await?;
-    Ok(watched)
+    if with_snapshot {
+        snapshot::announce(config, reached, &watched, nonce).await?;
+    }
+    let (connection, created) = make_slot(config).await?;
+    // From here on the slot is the lock.
+    let over = reached.catalog.first_start_is_over(&config.slot).await;
+    over.map_err(|error| Failure::postgres("give the lock of a first start back", &error))?;
+    let snapshot = if with_snapshot {
+        let slot = (&created, created.consistent_point);
+        Some(snapshot::import(config, &reached.catalog, slot).await?)
+    } else {
+        say_what_is_not_sent(config, &reached.catalog).await;
+        None
+    };
+    let made = Made { connection: Some(connection), snapshot };
+    Ok(Begun { watched, made: Some(made) })
 }
 
 fn missing_with_checkpoint(config: &Config, slot_missing: bool, stored: &Checkpoint) -> Failure {
@@ -302,7 +394,7 @@ pub(crate) fn fingerprint(publication: &Publication, table_oids: &[u32]) -> Stri
     text
 }
 
-async fn make_slot(config: &Config) -> Result<(), Failure> {
+async fn make_slot(config: &Config) -> Result<(ReplicationConnection, CreatedSlot), Failure> {
     let doing = format!("create slot {}", config.slot);
     let mut connection = ReplicationConnection::connect(&config.database)
         .await
@@ -311,33 +403,39 @@ async fn make_slot(config: &Config) -> Result<(), Failure> {
     match created.await {
         Ok(Ok(created)) => {
             tracing::info!(slot = config.slot, consistent_point = %created.consistent_point, "slot created");
+            Ok((connection, created))
         }
-        Ok(Err(error)) => return Err(Failure::postgres(&doing, &error)),
-        Err(_) => {
-            return Err(Failure::Again {
-                code: "slot_creation_waits",
-                message: format!("failed to {doing} within {SLOT_LIMIT:?}: it waits for running transactions to end"),
-                hint: Some("SELECT pid, xact_start, query FROM pg_stat_activity ORDER BY xact_start; and pg_prepared_xacts: end the oldest".to_owned()),
-            });
-        }
+        Ok(Err(error)) => Err(Failure::postgres(&doing, &error)),
+        Err(_) => Err(create_slot_waits(&doing, SLOT_LIMIT)),
     }
-    Ok(())
+}
+
+/// The server did not make a slot in time.
+pub(super) fn create_slot_waits(doing: &str, limit: Duration) -> Failure {
+    Failure::Again {
+        code: "slot_creation_waits",
+        message: format!("failed to {doing} within {limit:?}: it waits for running transactions to end"),
+        hint: Some("SELECT pid, xact_start, query FROM pg_stat_activity ORDER BY xact_start; and pg_prepared_xacts: end the oldest".to_owned()),
+    }
 }
 
 /// Rows that were committed before the slot's position are not in the stream. Which of the table's
 /// rows those are, the table does not tell.
-async fn say_what_is_not_sent(config: &Config, catalog: &Catalog) {
+pub(super) async fn say_what_is_not_sent(config: &Config, catalog: &Catalog) {
     for table in &config.tables {
+        let replay = replay(config, catalog, table).await;
         match catalog.count_rows(&table.schema, &table.table, COUNT_LIMIT).await {
             Ok(Some(0)) => {}
             Ok(Some(rows)) => tracing::warn!(
                 table = %table,
                 rows,
-                "rows that were committed before the slot's position are not sent; the table holds so many rows in all"
+                replay,
+                "rows that were committed before the slot's position are not sent; the table holds so many rows in all, which `replay` sends"
             ),
             Ok(None) => tracing::warn!(
                 table = %table,
-                "rows that were committed before the slot's position are not sent; the table holds too many to count"
+                replay,
+                "rows that were committed before the slot's position are not sent; the table holds too many to count; `replay` sends them all"
             ),
             Err(error) => tracing::warn!(
                 table = %table,
@@ -346,6 +444,19 @@ async fn say_what_is_not_sent(config: &Config, catalog: &Catalog) {
             ),
         }
     }
+}
+
+/// The command that sends the rows that are there now: up to this moment, where the table tells.
+async fn replay(config: &Config, catalog: &Catalog, name: &TableName) -> String {
+    let found = catalog.table(&name.schema, &name.table).await.ok().flatten();
+    let timed = found.is_some_and(|table| {
+        Present::of(name, &table, &config.events).is_ok_and(|present| present.time().is_some())
+    });
+    let rows = match timed {
+        true => format!("--until={}", jiff::Timestamp::now()),
+        false => "--all".to_owned(),
+    };
+    format!("walpost replay {rows} --same-topic")
 }
 
 /// There is a slot and no checkpoint: the stream begins where the slot stands, which is never

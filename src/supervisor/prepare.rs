@@ -1,23 +1,24 @@
-//! From nothing to a slot that is held, a checkpoint that is proven, and a generation that is
-//! claimed.
+//! From nothing to a slot that is held, and what the pipeline works with.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::first_start::Made;
+use super::prove::Identity;
 use super::watcher::{self, Watching};
 use super::{Supervisor, claim, first_start};
 use crate::config::Config;
 use crate::error::Failure;
 use crate::kafka::batch_limits::{self, BatchLimits};
-use crate::kafka::checkpoint::Checkpoint;
 use crate::kafka::client::{ANSWER_LIMIT, auxiliary, producer_properties};
+use crate::kafka::floor::Moment;
 use crate::kafka::producer::Producer;
 use crate::kafka::topics::Topics;
 use crate::lsn::Lsn;
 use crate::pipeline::{Generation, KnownTopics, RowSettings, Settings, TopicMaker};
-use crate::postgres::catalog::{Catalog, Server, Slot, XactStatus};
+use crate::postgres::catalog::{Catalog, Server, Slot};
 use crate::postgres::replication::{ReplicationConnection, ReplicationStream, StatusUpdate};
-use crate::proof::{self, Facts, LastTransaction};
+use crate::proof;
 use crate::status::{HaltCode, State};
 
 /// How often a standby looks whether the slot is free.
@@ -28,6 +29,11 @@ const STANDBY_KAFKA_POLL: Duration = Duration::from_secs(10);
 
 /// How often the server hears from us while the proof is made.
 const HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// A moment of the server, for the floors of its tables.
+pub(super) fn moment(server: &Server) -> Moment {
+    Moment { settled_xid: server.settled_xid, next_xid: server.next_xid, time: server.now }
+}
 
 /// The publication and the tables as they were found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,13 +52,13 @@ pub(super) struct Prepared {
 }
 
 /// The two servers, reached.
-struct Reached {
-    catalog: Catalog,
-    server: Server,
-    producer: Producer,
-    cluster_id: String,
+pub(super) struct Reached {
+    pub(super) catalog: Catalog,
+    pub(super) server: Server,
+    pub(super) producer: Producer,
+    pub(super) cluster_id: String,
     /// How large the producer's batches get.
-    batch_size: usize,
+    pub(super) batch_size: usize,
 }
 
 impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
@@ -67,12 +73,54 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             Failure::again("kafka_error", format!("failed to make a kafka client: {error}"))
         })?;
         claim::ensure_topic(&config, &topics).await?;
-        let watched = first_start::prepare(&config, &reached.catalog).await?;
-        let stream = loop {
-            self.wait_for_slot(&config, &reached).await?;
-            let mut connection = ReplicationConnection::connect(&config.database)
-                .await
-                .map_err(|error| Failure::postgres("connect for replication", &error))?;
+        let waits = || {
+            self.heartbeat.beat();
+            self.teller.status.set_state(State::Standby);
+            self.teller.kafka_contact();
+        };
+        let first_start::Begun { watched, mut made } =
+            first_start::prepare(&config, &mut reached, &self.nonce, waits).await?;
+        let (mut stream, identity) = self.take_slot(&config, &reached, &mut made).await?;
+        let claimed = {
+            let proof = self.prove_and_claim(&config, &mut reached, (&watched, &identity), made);
+            under_heartbeat(&mut stream, proof).await?
+        };
+        self.refusals.forget(&claimed.checkpoint.mark(), claimed.snapshot.is_some());
+        let shared = (self.known_topics.clone(), self.batch_limits.clone(), reached.batch_size);
+        let settings = settings(&config, &reached.server, &watched, shared);
+        let seen = (reached.server.wal_end, reached.server.now);
+        let watching =
+            watcher::watch(reached.catalog, Arc::new(config), watched, self.teller.clone(), seen);
+        let generation = Generation {
+            stream,
+            producer: reached.producer,
+            checkpoint: claimed.checkpoint,
+            checkpoint_topic: claimed.checkpoint_topic,
+            refusals: self.refusals.clone(),
+            snapshot: claimed.snapshot,
+        };
+        Ok(Prepared { generation, settings, watching })
+    }
+
+    /// Waits until nobody holds the slot, and takes it, which is the lock. The process that has
+    /// made it does so on the connection that it made it with.
+    async fn take_slot(
+        &self,
+        config: &Config,
+        reached: &Reached,
+        made: &mut Option<Made>,
+    ) -> Result<(ReplicationStream, Identity), Failure> {
+        let mut maker = made.as_mut().and_then(|made| made.connection.take());
+        loop {
+            let mut connection = match maker.take() {
+                Some(maker) => maker,
+                None => {
+                    self.wait_for_slot(config, reached).await?;
+                    ReplicationConnection::connect(&config.database)
+                        .await
+                        .map_err(|error| Failure::postgres("connect for replication", &error))?
+                }
+            };
             let identity = connection
                 .identify_system()
                 .await
@@ -82,39 +130,21 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             let started =
                 connection.start_replication(&config.slot, Lsn::INVALID, &publications, false);
             match started.await {
-                Ok(stream) => break (stream, identity, history),
+                Ok(stream) => {
+                    let identity = Identity {
+                        system_identifier: identity.system_id.to_string(),
+                        timeline: identity.timeline,
+                        history,
+                    };
+                    return Ok((stream, identity));
+                }
                 Err(error) if error.sqlstate() == Some("55006") => {
                     tracing::debug!("the slot was taken by another in the same moment");
                     tokio::time::sleep(STANDBY_POLL).await;
                 }
-                Err(error) => return Err(self.not_started(&config, &reached, &error).await),
+                Err(error) => return Err(self.not_started(config, reached, &error).await),
             }
-        };
-        let (mut stream, identity, history) = stream;
-        let proven = {
-            let proof = self.prove_and_claim(
-                &config,
-                &mut reached,
-                &watched,
-                (identity.system_id.to_string(), identity.timeline, history),
-            );
-            under_heartbeat(&mut stream, proof).await?
-        };
-        let shared = (self.known_topics.clone(), self.batch_limits.clone(), reached.batch_size);
-        let settings = settings(&config, &reached.server, &watched, shared);
-        let (checkpoint, checkpoint_topic) = proven;
-        self.refusals.forget(&checkpoint.mark());
-        let seen = (reached.server.wal_end, reached.server.now);
-        let watching =
-            watcher::watch(reached.catalog, Arc::new(config), watched, self.teller.clone(), seen);
-        let generation = Generation {
-            stream,
-            producer: reached.producer,
-            checkpoint,
-            checkpoint_topic,
-            refusals: self.refusals.clone(),
-        };
-        Ok(Prepared { generation, settings, watching })
+        }
     }
 
     /// Connects to both servers, side by side.
@@ -246,61 +276,6 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             Err(failure) => failure,
         }
     }
-
-    async fn prove_and_claim(
-        &self,
-        config: &Config,
-        reached: &mut Reached,
-        watched: &Watched,
-        (system_identifier, timeline, history): (String, u32, Vec<proof::TimelineSwitch>),
-    ) -> Result<(Checkpoint, crate::kafka::producer::TopicId), Failure> {
-        let stored = claim::read(config).await?;
-        let slot = slot(config, &reached.catalog).await?;
-        let last_transaction = match &stored.checkpoint {
-            Some(checkpoint) if checkpoint.xid != 0 => {
-                last_transaction(&reached.catalog, checkpoint.xid).await?
-            }
-            _ => LastTransaction::Unknown,
-        };
-        let facts = Facts {
-            system_identifier,
-            timeline,
-            history,
-            cluster_id: reached.cluster_id.clone(),
-            confirmed_flush_lsn: slot.confirmed_flush_lsn.unwrap_or(Lsn::INVALID),
-            wal_end: slot.wal_end,
-            fingerprint: watched.fingerprint.clone(),
-            last_transaction,
-        };
-        let base = match &stored.checkpoint {
-            Some(checkpoint) => {
-                proof::prove(checkpoint, &facts)?;
-                say_added(config, watched, checkpoint);
-                checkpoint.clone()
-            }
-            None => first_start::adopt(config, &reached.catalog, &facts, watched).await,
-        };
-        claim::claim(config, &mut reached.producer, base, (&stored, &facts, &self.nonce)).await
-    }
-}
-
-/// Tables that were added to publication and configuration since the checkpoint are followed from
-/// here on.
-fn say_added(config: &Config, watched: &Watched, checkpoint: &Checkpoint) {
-    let proof::Difference::Added(added) =
-        proof::compare(&checkpoint.fingerprint, &watched.fingerprint)
-    else {
-        return;
-    };
-    for (table, oid) in config.tables.iter().zip(&watched.table_oids) {
-        if added.contains(oid) {
-            tracing::warn!(
-                table = %table,
-                after = %checkpoint.resume_lsn,
-                "a table was added: its rows are sent from here on, not those that were committed before"
-            );
-        }
-    }
 }
 
 /// The server can be followed.
@@ -331,7 +306,7 @@ pub(super) fn ready(server: &Server) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn slot(config: &Config, catalog: &Catalog) -> Result<Slot, Failure> {
+pub(super) async fn slot(config: &Config, catalog: &Catalog) -> Result<Slot, Failure> {
     let slot = catalog
         .slot(&config.slot)
         .await
@@ -396,33 +371,6 @@ pub(super) async fn history(
             switch_point: switch.switch_point,
         })
         .collect())
-}
-
-/// What became of the transaction with this number. Numbers are sent without their epoch; the
-/// last one that the server has given out tells it.
-pub(crate) async fn last_transaction(
-    catalog: &Catalog,
-    xid: u32,
-) -> Result<LastTransaction, Failure> {
-    let doing = "ask for the last transaction";
-    let next = catalog.next_xid().await.map_err(|error| Failure::postgres(doing, &error))?;
-    let epoch = next & !u64::from(u32::MAX);
-    let full = match epoch + u64::from(xid) {
-        full if full < next => full,
-        ahead => match ahead.checked_sub(1 << 32) {
-            Some(before) => before,
-            None => return Ok(LastTransaction::NotCommitted),
-        },
-    };
-    let status =
-        catalog.xact_status(full).await.map_err(|error| Failure::postgres(doing, &error))?;
-    Ok(match status {
-        XactStatus::Committed => LastTransaction::Committed,
-        XactStatus::Aborted | XactStatus::Future => LastTransaction::NotCommitted,
-        // A commit that waits for a synchronous standby is in the log, and was sent, but is not
-        // visible yet.
-        XactStatus::InProgress | XactStatus::TooOld => LastTransaction::Unknown,
-    })
 }
 
 /// Does `work` while the server hears from us, with a flush position of 0/0, which says nothing.

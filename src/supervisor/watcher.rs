@@ -12,9 +12,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::first_start::{self, Unfit, Unsuitable};
-use super::prepare::Watched;
+use super::prepare::{Watched, moment};
 use crate::config::Config;
 use crate::error::Failure;
+use crate::kafka::floor::Moment;
 use crate::lsn::Lsn;
 use crate::outbox::role::TableName;
 use crate::pipeline::{CatalogFacts, Teller};
@@ -50,6 +51,8 @@ struct Watch {
     catalog: Option<Catalog>,
     /// When all was well last: place and time of the server.
     seen: (Lsn, i64),
+    /// The server's transactions then.
+    moment: Option<Moment>,
     /// A table that was renamed is named once.
     renamed: Option<TableName>,
 }
@@ -62,17 +65,24 @@ pub(super) fn watch(
     teller: Teller,
     seen: (Lsn, i64),
 ) -> Watching {
-    let (sender, facts) = watch::channel(said(seen, None));
+    let (sender, facts) = watch::channel(said(seen, None, None));
     let task = tokio::spawn(async move {
-        let mut watch =
-            Watch { config, watched, teller, catalog: Some(catalog), seen, renamed: None };
+        let mut watch = Watch {
+            config,
+            watched,
+            teller,
+            catalog: Some(catalog),
+            seen,
+            moment: None,
+            renamed: None,
+        };
         loop {
             match watch.look().await {
                 Ok(()) => {
-                    sender.send_replace(said(watch.seen, None));
+                    sender.send_replace(said(watch.seen, watch.moment, None));
                 }
                 Err(failure @ Failure::Halt { code, .. }) if !code.resumes_by_itself() => {
-                    sender.send_replace(said(watch.seen, Some(failure)));
+                    sender.send_replace(said(watch.seen, watch.moment, Some(failure)));
                     // The receiver ends the generation, and with it this task.
                     return std::future::pending().await;
                 }
@@ -88,8 +98,12 @@ pub(super) fn watch(
     Watching { facts, task }
 }
 
-fn said((seen_lsn, seen_time): (Lsn, i64), failure: Option<Failure>) -> CatalogFacts {
-    CatalogFacts { failure, seen_lsn, seen_time }
+fn said(
+    (seen_lsn, seen_time): (Lsn, i64),
+    moment: Option<Moment>,
+    failure: Option<Failure>,
+) -> CatalogFacts {
+    CatalogFacts { failure, seen_lsn, seen_time, moment }
 }
 
 impl Watch {
@@ -125,6 +139,7 @@ impl Watch {
             Ok(renamed) => {
                 self.say_renamed(renamed);
                 self.seen = now;
+                self.moment = Some(moment(&server));
                 Ok(())
             }
             Err(Changed::Failed(failure)) => Err(failure),

@@ -60,6 +60,9 @@ pub(crate) fn arrived(kafka: &Kafka, topic: &str) -> BTreeSet<u64> {
     records.iter().map(|record| record.value_json()["n"].as_u64().unwrap()).collect()
 }
 
+/// The generation of a first start: one record says that a snapshot begins, the next one where.
+const FIRST: u64 = 2;
+
 /// Starts, sends three rows, stops.
 #[track_caller]
 fn begun(settings: &Settings, database: &Database, kafka: &Kafka) -> String {
@@ -93,18 +96,18 @@ fn the_stored_place_is_shown_beside_the_slots() {
     assert!(none.contains("checkpoint  none"), "{none}");
     begun(&settings, &database, kafka);
     let shown = stored(&settings);
-    assert_eq!(shown["checkpoint"]["generation"], 1);
+    assert_eq!(shown["checkpoint"]["generation"], FIRST);
     assert_eq!(shown["slot"]["active"], false);
     assert!(shown["written_at"].is_string(), "{shown}");
     let text = done(&settings, &["checkpoint", "show"]);
-    for part in ["generation 1, written 2", "sent        up to transaction ", "idle"] {
+    for part in ["generation 2, written 2", "sent        up to transaction ", "idle"] {
         assert!(text.contains(part), "{part}: {text}");
     }
     // Without the database, half of it.
     let away =
         settings.env("DATABASE_URL", format!("postgres://x@127.0.0.1:1/{}", database.name()));
     let shown = stored(&away.env("WALPOST_NAME", format!("{0}.{0}", database.name())));
-    assert_eq!(shown["checkpoint"]["generation"], 1);
+    assert_eq!(shown["checkpoint"]["generation"], FIRST);
     assert!(shown["database_error"].is_string(), "{shown}");
 }
 
@@ -117,7 +120,7 @@ fn without_a_halt_there_is_nothing_to_accept() {
         let said = done(&settings, arguments);
         assert!(said.contains("nothing to decide"), "{said}");
     }
-    assert_eq!(stored(&settings)["checkpoint"]["generation"], 1);
+    assert_eq!(stored(&settings)["checkpoint"]["generation"], FIRST);
 }
 
 #[test]
@@ -139,14 +142,23 @@ fn a_slot_that_somebody_moved_is_accepted_with_the_range_named() {
         assert!(dry.contains("may be missing in Kafka"), "{dry}");
         let lost = listed(&database, &dry);
         assert!((4..9).all(|n| lost.contains(&n)), "{lost:?} in {dry}");
-        assert_eq!(stored(&settings)["checkpoint"]["generation"], 1, "a dry run writes nothing");
+        assert_eq!(
+            stored(&settings)["checkpoint"]["generation"],
+            FIRST,
+            "a dry run writes nothing"
+        );
 
         let said = done(&settings, &["checkpoint", "accept", "--yes"]);
-        assert!(said.contains("done        generation 2"), "{said}");
+        assert!(said.contains("done        generation 3"), "{said}");
         walpost.wait_until_ready();
         database.insert_rows("order", 100, 3, 2);
         kafka.wait_for_records(&topic, 6);
         assert_eq!(arrived(kafka, &topic), BTreeSet::from([1, 2, 3, 100, 101, 102]));
+        // What it printed brings the missing rows.
+        let printed = dry.lines().find_map(|line| line.trim().strip_prefix("walpost "));
+        let replay: Vec<_> = printed.unwrap().split(' ').chain(["--yes"]).collect();
+        done(&settings, &replay);
+        assert!((4..9).all(|n| arrived(kafka, &topic).contains(&n)), "{replay:?}");
         let again = done(&settings, &["checkpoint", "accept", "--yes"]);
         assert!(again.contains("nothing to decide"), "{again}");
     }
@@ -273,7 +285,7 @@ fn a_place_is_set_only_where_the_stream_can_go_on() {
 
     let dry = done(&settings, &["checkpoint", "set", "--resume-lsn", &skip_to]);
     assert!(dry.contains("are skipped and will not be sent"), "{dry}");
-    assert_eq!(stored(&settings)["checkpoint"]["generation"], 1, "a dry run writes nothing");
+    assert_eq!(stored(&settings)["checkpoint"]["generation"], FIRST, "a dry run writes nothing");
     done(&settings, &["checkpoint", "set", "--resume-lsn", &skip_to, "--yes"]);
     let back = done(&settings, &["checkpoint", "set", "--resume-lsn", &slot]);
     assert!(back.contains("are sent again"), "{back}");

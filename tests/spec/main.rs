@@ -13,7 +13,11 @@ mod configuration;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod dead_letters;
+#[cfg(test)]
 mod events;
+#[cfg(test)]
+mod groups;
 #[cfg(test)]
 mod halts;
 #[cfg(test)]
@@ -39,6 +43,10 @@ mod peek;
 #[cfg(test)]
 mod progress;
 #[cfg(test)]
+mod prune;
+#[cfg(test)]
+mod replay;
+#[cfg(test)]
 mod schema_changes;
 #[cfg(test)]
 mod sdk;
@@ -47,7 +55,11 @@ mod secrets;
 #[cfg(test)]
 mod servers;
 #[cfg(test)]
+mod setup;
+#[cfg(test)]
 mod slot;
+#[cfg(test)]
+mod snapshot;
 #[cfg(test)]
 mod standby;
 #[cfg(test)]

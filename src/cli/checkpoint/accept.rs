@@ -6,6 +6,7 @@ use crate::cli::command::Stopped;
 use crate::cli::{Exit, output};
 use crate::config::Config;
 use crate::error::Failure;
+use crate::kafka::checkpoint::Phase;
 use crate::proof::place;
 use crate::status::HaltCode;
 use crate::supervisor::decision::{self, Action, Missing, Plan, Survey};
@@ -72,6 +73,10 @@ fn nothing(config: &Config, survey: &Survey) -> String {
             config.slot
         ),
         (None, None) => "nothing to decide: the next start is a first start".to_owned(),
+        (Some(stored), _) if stored.phase == Phase::Snapshot => {
+            "nothing to decide: the next start publishes the rows that are in the table, and then the stream"
+                .to_owned()
+        }
         (Some(_), _) => "nothing to decide: the stream can go on as it is".to_owned(),
     }
 }
@@ -86,8 +91,14 @@ async fn say_missing(config: &Config, survey: &Survey, plan: &Plan) -> Result<()
                 "            the rows that lie in that time, with five minutes before it; some of them were sent:"
                     .to_owned(),
             );
-            for query in rows::queries(config, &survey.catalog, missing).await? {
-                lines.push(format!("  {query}"));
+            let (queries, replay) = rows::queries(config, &survey.catalog, missing).await?;
+            lines.extend(queries.iter().map(|query| format!("  {query}")));
+            if let Some(replay) = replay {
+                lines.push(
+                    "            what sends those rows again, all of them; it says first how many they are:"
+                        .to_owned(),
+                );
+                lines.push(format!("  {replay}"));
             }
         }
     }
@@ -132,7 +143,12 @@ fn range(missing: &Missing) -> String {
 }
 
 fn what(config: &Config, plan: &Plan) -> String {
-    let record = "writes a new record of these servers, this publication and these tables";
+    let record = match plan.record.phase {
+        Phase::Stream => "writes a new record of these servers, this publication and these tables",
+        Phase::Snapshot => {
+            "writes a new record of these servers, this publication and these tables; the next start begins the snapshot again, all rows that are in the table by then"
+        }
+    };
     match plan.action {
         Action::Keep => {
             format!("{record}; the stream goes on at {}, where it was", plan.record.resume_lsn)

@@ -91,6 +91,14 @@ pub(super) fn described(stored: &Stored, checkpoint: &Checkpoint) -> Vec<String>
         let seen = place((checkpoint.seen_lsn, checkpoint.seen_time));
         lines.push(format!("watched     publication and tables last seen unchanged at {seen}"));
     }
+    let kept = &checkpoint.kept;
+    if !kept.ids.is_empty() || kept.unknown {
+        let more = if kept.unknown { " and others" } else { "" };
+        lines.push(format!(
+            "kept        {}{more} rows that were passed are in the table only: skipped, or lettered without payload",
+            kept.ids.len()
+        ));
+    }
     lines.push(format!(
         "of          system {} timeline {}, kafka cluster {}, slot {}, {}",
         checkpoint.system_identifier,

@@ -2,10 +2,9 @@
 
 use std::fmt::Write as _;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
+use crate::cli::printed::{bytes_member, cut, printable, shown_bytes};
 use crate::cloudevent::{BadRow, DeadLetterContext, Encoder, Event};
 use crate::config::{Config, OnBadRow};
 use crate::lsn::Position;
@@ -137,49 +136,6 @@ impl Shown {
         }
         Value::Object(object)
     }
-}
-
-/// A text as a string; other bytes in base64, under a name that says so.
-fn bytes_member(object: &mut Map<String, Value>, name: &str, bytes: Option<&[u8]>) {
-    match bytes.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
-        None => object.insert(name.to_owned(), Value::Null),
-        Some((_, Ok(text))) => object.insert(name.to_owned(), json!(text)),
-        Some((bytes, Err(_))) => {
-            object.insert(format!("{name}_base64"), json!(STANDARD.encode(bytes)))
-        }
-    };
-}
-
-fn shown_bytes(bytes: Option<&[u8]>) -> String {
-    match bytes.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
-        None => "(null)".to_owned(),
-        Some((_, Ok(text))) => printable(text),
-        Some((bytes, Err(_))) => {
-            format!("{} bytes, base64 {}", bytes.len(), STANDARD.encode(bytes))
-        }
-    }
-}
-
-/// Control characters as escapes: a row must not drive the terminal.
-fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() {
-            shown.extend(character.escape_default());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
-}
-
-fn cut(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    let mut cut: String = text.chars().take(width.saturating_sub(1)).collect();
-    cut.push('…');
-    cut
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::{Shown, unfit};
+use super::Shown;
 use crate::cli::command::{Stopped, refused};
+use crate::cli::readable::unfit;
 use crate::cloudevent::Encoder;
 use crate::config::Config;
 use crate::error::Failure;

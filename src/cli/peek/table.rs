@@ -1,7 +1,8 @@
 //! The events of the newest rows of a table.
 
-use super::{Shown, unfit};
-use crate::cli::command::{Stopped, refused};
+use super::Shown;
+use crate::cli::command::Stopped;
+use crate::cli::readable::{self, unfit};
 use crate::cloudevent::Encoder;
 use crate::config::Config;
 use crate::error::Failure;
@@ -21,29 +22,7 @@ pub(super) async fn events(
     encoder: &mut Encoder,
     (name, rows): (&TableName, u32),
 ) -> Result<Vec<Shown>, Stopped> {
-    let table = catalog
-        .table(&name.schema, &name.table)
-        .await
-        .map_err(|error| Failure::postgres(&format!("look at table {name}"), &error))?;
-    let table = table.ok_or_else(|| {
-        refused(
-            format!("table {name} does not exist"),
-            "create the outbox table, or name another one in WALPOST_TABLE",
-        )
-    })?;
-    let privileges = catalog
-        .privileges(table.oid)
-        .await
-        .map_err(|error| Failure::postgres(&format!("look at table {name}"), &error))?;
-    if !privileges.is_some_and(|may| may.schema_usage && may.select) {
-        return Err(refused(
-            format!("the role {} may not read table {name}", config.database.user),
-            format!(
-                "the relay does not need that right, this command does: GRANT USAGE ON SCHEMA {} TO …; GRANT SELECT ON {name} TO …; or run it as another role",
-                name.schema
-            ),
-        ));
-    }
+    let table = readable::table(config, catalog, name).await?;
     let present = Present::of(name, &table, &config.events).map_err(|error| unfit(&error))?;
     let newest = present.time().map_or(Newest::Place, |(column, _)| Newest::Column(&column.name));
     let names: Vec<_> = present.columns.iter().map(|column| column.name.as_str()).collect();

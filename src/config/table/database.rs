@@ -26,6 +26,14 @@ pub(super) const VARIABLES: &[Variable] = &[
     variable(Database, "PGPASSWORD", "", "…", "Password.").secret(),
     variable(
         Database,
+        "WALPOST_SETUP_PASSWORD",
+        "",
+        "…",
+        "Password that `walpost setup` gives to the role it makes; no other command reads it.",
+    )
+    .secret(),
+    variable(
+        Database,
         "PGSSLMODE",
         "verify-full; disable for loopback and Unix sockets",
         "verify-full",

@@ -90,9 +90,8 @@ pub(super) const VARIABLES: &[Variable] = &[
         "WALPOST_PRUNE_AFTER",
         "off",
         "7d",
-        "Delete delivered rows older than this.",
-    )
-    .later(),
+        "Delete rows that are proven delivered and older than this from the table: off, or 1s and more.",
+    ),
     variable(
         Delivery,
         "WALPOST_CONSUMER_GROUPS",

@@ -26,6 +26,11 @@ pub struct Server {
     pub wal_end: Lsn,
     /// The server's clock, in microseconds since 1970.
     pub now: i64,
+    /// Every transaction with a number below this one has ended. Numbers are full, with the epoch.
+    pub settled_xid: u64,
+    /// No transaction had this number yet, or a higher one, when the answer was begun: before the
+    /// end of the log and the clock were read.
+    pub next_xid: u64,
     /// How many slots there may be.
     pub max_replication_slots: u32,
     /// How many there are.
@@ -66,6 +71,8 @@ const FACTS: &str = "SELECT
     pg_is_in_recovery() AS in_recovery,
     (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END)::text
         AS wal_end,
+    pg_snapshot_xmin(pg_current_snapshot())::text AS settled_xid,
+    pg_snapshot_xmax(pg_current_snapshot())::text AS next_xid,
     (extract(epoch FROM clock_timestamp()) * 1000000)::int8 AS now,
     (SELECT count(*) FROM pg_replication_slots) AS slots,
     (SELECT count(*) FROM pg_stat_replication) AS senders,
@@ -112,6 +119,8 @@ impl Catalog {
             max_slot_wal_keep_size: settings.number("max_slot_wal_keep_size"),
             wal_end: row.lsn("wal_end")?.unwrap_or(Lsn::INVALID),
             now: row.get("now")?,
+            settled_xid: row.xid("settled_xid")?,
+            next_xid: row.xid("next_xid")?,
             max_replication_slots: settings.count("max_replication_slots"),
             replication_slots: count("slots")?,
             max_wal_senders: settings.count("max_wal_senders"),

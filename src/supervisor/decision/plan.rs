@@ -6,6 +6,7 @@ use super::Found;
 use crate::config::Config;
 use crate::error::Failure;
 use crate::kafka::checkpoint::{Checkpoint, Phase};
+use crate::kafka::floor::Kept;
 use crate::ledger::Mark;
 use crate::lsn::Lsn;
 use crate::postgres::catalog::Readable;
@@ -95,19 +96,20 @@ impl Found {
         {
             return Err(claim::unreadable(config, record));
         }
-        let snapshot = |stored: &Checkpoint| stored.phase == Phase::Snapshot;
-        if objections.is_empty() || self.stored.checkpoint.as_ref().is_some_and(snapshot) {
+        if objections.is_empty() {
             return Ok(None);
         }
         let watched = self.fit()?;
         let action = self.action(&objections);
-        let record = match (&self.stored.checkpoint, action) {
+        let mut record = match (&self.stored.checkpoint, action) {
             (Some(stored), Action::Keep) => self.renewed(config, watched, stored.mark()),
             (_, Action::Keep | Action::FromSlot | Action::NewSlot { .. } | Action::Set) => {
                 let mark = Mark::start(self.facts.confirmed_flush_lsn);
                 self.renewed(config, watched, mark)
             }
         };
+        // A snapshot that was not complete begins again, and then the stream where the slot is.
+        record.phase = self.stored.checkpoint.as_ref().map_or(Phase::Stream, |stored| stored.phase);
         let missing = self.missing(&objections, action);
         Ok(Some(Plan { objections, action, record, missing }))
     }
@@ -168,14 +170,16 @@ impl Found {
         let beginning = claim::beginning(config, &self.facts, watched).at(mark);
         let stored = self.stored.checkpoint.as_ref();
         let floor = stored.map_or(Lsn::INVALID, |stored| stored.prune_floor);
+        let kept = stored.map(|stored| stored.kept.ids.clone()).unwrap_or_default();
         Checkpoint {
             // What was committed until now may be missing, so nothing of it is proven delivered.
+            kept: Kept { ids: kept, unknown: false },
             prune_floor: floor.max(self.before.0),
             seen_lsn: self.before.0,
             seen_time: self.before.1,
             generation: stored.map_or(0, |stored| stored.generation),
             unknown: stored.map(|stored| stored.unknown.clone()).unwrap_or_default(),
-            ..beginning
+            ..beginning.with_floors(&watched.table_oids, self.moment)
         }
     }
 
@@ -222,6 +226,7 @@ mod tests {
     use crate::kafka::checkpoint::Unreadable;
     use crate::kafka::checkpoint::tests::checkpoint as any_checkpoint;
     use crate::kafka::checkpoint_topic::{Stored, UnreadableRecord};
+    use crate::kafka::floor::{Floor, Moment};
     use crate::postgres::catalog::Slot;
     use crate::proof::{Facts, LastTransaction, TimelineSwitch};
 
@@ -259,6 +264,8 @@ mod tests {
         }
     }
 
+    const NOW: Moment = Moment { settled_xid: 7, next_xid: 9, time: 195_000 };
+
     /// A stream that may go on: the checkpoint at 100, the slot there, the log's end at 200.
     fn found() -> Found {
         let fingerprint = "p1; table 1 t1".to_owned();
@@ -290,6 +297,7 @@ mod tests {
             before: (L(190), 190_000),
             after: (L(195), 195_000),
             readable: Some(Readable::Yes),
+            moment: NOW,
         }
     }
 
@@ -316,6 +324,7 @@ mod tests {
         assert_eq!(plan.record.cluster_id, found.facts.cluster_id);
         assert_eq!(plan.record.fingerprint, found.facts.fingerprint);
         assert!(plan.record.prune_floor >= L(190), "nothing until now is proven delivered");
+        assert_eq!(plan.record.floors, [Floor::at(1, NOW)]);
     }
 
     fn altered(found: &mut Found, fingerprint: &str) {
@@ -362,6 +371,35 @@ mod tests {
             (Action::NewSlot { drop: false }, 0),
             range,
         );
+    }
+
+    #[test]
+    fn a_snapshot_that_was_not_complete_begins_again_after_a_decision() {
+        let mut found = found();
+        let stored = found.stored.checkpoint.as_mut().expect("a record");
+        *stored = Checkpoint { phase: Phase::Snapshot, ..stored.at(Mark::start(L(100))) };
+        assert_eq!(found.accept(&config()), Ok(None), "as it is, it begins again by itself");
+        (found.slot, found.facts.confirmed_flush_lsn) = (None, Lsn::INVALID);
+        let plan = found.accept(&config()).expect("possible").expect("something to decide");
+        assert_eq!(
+            (plan.action, plan.record.phase),
+            (Action::NewSlot { drop: false }, Phase::Snapshot)
+        );
+        // An operator's own place ends it.
+        found.slot = Some(slot());
+        found.facts.confirmed_flush_lsn = L(100);
+        let plan = found.set(&config(), To::Resume(L(150))).expect("possible");
+        assert_eq!(plan.record.phase, Phase::Stream);
+    }
+
+    #[test]
+    fn a_snapshot_that_was_only_announced_has_no_slot_to_miss() {
+        let mut found = found();
+        let stored = found.stored.checkpoint.as_mut().expect("a record");
+        *stored = Checkpoint { phase: Phase::Snapshot, ..stored.at(Mark::start(Lsn::INVALID)) };
+        assert_eq!(found.accept(&config()), Ok(None), "the slot was made and not taken");
+        found.slot = None;
+        assert_eq!(found.accept(&config()), Ok(None), "the slot was not made");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::super::claim;
-use super::super::prepare::under_heartbeat;
+use super::super::prepare::{moment, under_heartbeat};
 use super::{Action, Plan, Survey};
 use crate::config::Config;
 use crate::error::Failure;
@@ -40,6 +40,14 @@ pub(crate) async fn carry_out(
         let made = new_slot(config, drop).await?;
         record = record.at(Mark::start(made));
         record.prune_floor = record.prune_floor.max(made);
+        // Asked now that the slot is there: what is written from here on is in its stream.
+        let now = survey
+            .catalog
+            .server()
+            .await
+            .map_err(|error| Failure::postgres("ask the server for its settings", &error))?;
+        let tables: Vec<_> = record.floors.iter().map(|floor| floor.table).collect();
+        record = record.with_floors(&tables, moment(&now));
         survey.found.facts.confirmed_flush_lsn = made;
     }
     let topics = Topics::new(&auxiliary(&config.kafka, &config.name)).map_err(|error| {

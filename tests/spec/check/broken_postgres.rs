@@ -24,7 +24,8 @@ fn a_role_without_replication_is_found() {
     let server = Postgres::newest();
     let (database, settings) = outbox(server, Kafka::shared(), "right");
     database.execute(PUBLICATION);
-    let (_, url) = role(server, &database, "login");
+    let (role, url) = role(server, &database, "login");
+    database.execute(&format!("grant select on outbox to {role}"));
     let settings = settings.env("DATABASE_URL", url);
     let checked = check(&settings);
     let problem = checked.problem("replication_right", "SQLSTATE 42501");
@@ -38,20 +39,27 @@ fn a_role_that_may_not_publish_is_found_and_needs_no_more_than_replication() {
     let server = Postgres::newest();
     let (database, settings) = outbox(server, Kafka::shared(), "least");
     let (_, url) = role(server, &database, "login replication");
-    let settings = settings.env("DATABASE_URL", url);
+    let initial = settings.env("DATABASE_URL", url);
+    let settings = initial.clone().env("WALPOST_SNAPSHOT", "never");
     let checked = check(&settings);
     execute(&database, checked.problem("publication", "does not own"));
     let checked = check(&settings);
     checked.is_ready();
+    // What is in the table already has to be read.
+    let unread = check(&initial);
+    let problem = unread.problem("snapshot", "may not read table public.outbox");
+    assert_eq!(problem["halt"], "not_ready");
+    assert_eq!(problem["remedy"]["variables"], serde_json::json!(["WALPOST_SNAPSHOT=never"]));
     let rows = checked.findings.iter().find(|finding| finding["check"] == "rows").expect("rows");
     assert_eq!(rows["level"], "ok", "the relay does not need to read the table: {rows:#}");
     execute(&database, rows);
-    let checked = check(&settings);
+    let checked = check(&initial);
+    checked.is_ready();
     assert!(
         checked.findings.iter().any(|finding| finding["found"] == "table public.outbox is empty")
     );
     // And the relay agrees.
-    let mut walpost = settings.second().start();
+    let mut walpost = initial.second().start();
     walpost.wait_until_ready();
 }
 
@@ -72,6 +80,7 @@ fn a_wrong_password_and_a_missing_line_in_pg_hba_are_found() {
     let server = Postgres::start(15);
     let (database, settings) = outbox(&server, Kafka::shared(), "password");
     let (role, url) = role(&server, &database, "login replication password 'right'");
+    database.execute(&format!("grant select on outbox to {role}"));
     database.execute(PUBLICATION);
     let file = server.path().join("data/pg_hba.conf");
     let others = std::fs::read_to_string(&file).expect("pg_hba.conf");

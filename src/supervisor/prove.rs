@@ -1,0 +1,175 @@
+//! What is done under the lock of the slot before anything is sent: the proof, and the claim.
+
+use super::first_start::Made;
+use super::prepare::{Reached, Watched, moment, slot};
+use super::{Supervisor, claim, first_start, snapshot};
+use crate::config::{Config, Snapshot};
+use crate::error::Failure;
+use crate::kafka::checkpoint::{Checkpoint, Phase};
+use crate::kafka::producer::TopicId;
+use crate::lsn::Lsn;
+use crate::pipeline::SnapshotWork;
+use crate::postgres::catalog::{Catalog, XactStatus};
+use crate::postgres::timestamp::PgTimestamp;
+use crate::proof::{self, Facts, LastTransaction};
+
+/// What the servers said on the connection that holds the slot.
+pub(super) struct Identity {
+    pub(super) system_identifier: String,
+    pub(super) timeline: u32,
+    pub(super) history: Vec<proof::TimelineSwitch>,
+}
+
+/// What was proven and claimed under the lock of the slot.
+pub(super) struct Claimed {
+    pub(super) checkpoint: Checkpoint,
+    pub(super) checkpoint_topic: TopicId,
+    pub(super) snapshot: Option<SnapshotWork>,
+}
+
+impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
+    /// Proves that the stream can go on from what is stored, and claims the next generation.
+    pub(super) async fn prove_and_claim(
+        &self,
+        config: &Config,
+        reached: &mut Reached,
+        (watched, identity): (&Watched, &Identity),
+        made: Option<Made>,
+    ) -> Result<Claimed, Failure> {
+        let stored = claim::read(config).await?;
+        let slot = slot(config, &reached.catalog).await?;
+        let last_transaction = match &stored.checkpoint {
+            Some(checkpoint) if checkpoint.xid != 0 => {
+                last_transaction(&reached.catalog, checkpoint.xid).await?
+            }
+            _ => LastTransaction::Unknown,
+        };
+        let facts = Facts {
+            system_identifier: identity.system_identifier.clone(),
+            timeline: identity.timeline,
+            history: identity.history.clone(),
+            cluster_id: reached.cluster_id.clone(),
+            confirmed_flush_lsn: slot.confirmed_flush_lsn.unwrap_or(Lsn::INVALID),
+            wal_end: slot.wal_end,
+            fingerprint: watched.fingerprint.clone(),
+            last_transaction,
+        };
+        let mut work = None;
+        let base = match (&stored.checkpoint, made) {
+            (Some(checkpoint), made) if checkpoint.phase == Phase::Snapshot => {
+                let checkpoint = checkpoint.placed(facts.confirmed_flush_lsn);
+                proof::prove(&checkpoint, &facts)?;
+                let made = made.and_then(|made| made.snapshot);
+                let (base, found) = self.snapshot(config, reached, checkpoint, made).await?;
+                work = found;
+                base
+            }
+            (Some(checkpoint), _) => {
+                proof::prove(checkpoint, &facts)?;
+                say_added(config, watched, checkpoint);
+                checkpoint.clone()
+            }
+            (None, Some(Made { snapshot: None, .. })) => claim::beginning(config, &facts, watched),
+            (None, Some(Made { snapshot: Some(_), .. })) => {
+                return Err(Failure::again(
+                    "kafka_error",
+                    "the checkpoint that was written a moment ago is not there",
+                ));
+            }
+            (None, None) => first_start::adopt(config, &reached.catalog, &facts, watched).await,
+        };
+        // Asked now that the slot is held: what is written from here on is in its stream.
+        let now = reached
+            .catalog
+            .server()
+            .await
+            .map_err(|error| Failure::postgres("ask the server for its settings", &error))?;
+        let before = moment(&reached.server);
+        let given_up = stored.checkpoint.as_ref().is_some_and(|it| it.phase == Phase::Snapshot);
+        let base = match (&work, given_up) {
+            // All rows are sent: those of before with the snapshot, the others with the stream.
+            (Some(_), _) => base.with_everything(&watched.table_oids, before),
+            (None, true) => base.with_floors(&watched.table_oids, moment(&now)),
+            (None, false) => base.with_missing_floors(&watched.table_oids, moment(&now)),
+        };
+        let claim = (&stored, &facts, self.nonce.as_str());
+        let (checkpoint, checkpoint_topic) =
+            claim::claim(config, &mut reached.producer, base, claim).await?;
+        Ok(Claimed { checkpoint, checkpoint_topic, snapshot: work })
+    }
+
+    /// The rows before the stream, and the record under which they are sent.
+    async fn snapshot(
+        &self,
+        config: &Config,
+        reached: &Reached,
+        checkpoint: Checkpoint,
+        made: Option<SnapshotWork>,
+    ) -> Result<(Checkpoint, Option<SnapshotWork>), Failure> {
+        if config.snapshot == Snapshot::Never {
+            tracing::warn!(
+                "a snapshot was begun and not finished; WALPOST_SNAPSHOT=never gives it up"
+            );
+            first_start::say_what_is_not_sent(config, &reached.catalog).await;
+            return Ok((Checkpoint { phase: Phase::Stream, ..checkpoint }, None));
+        }
+        let slot_at = checkpoint.resume_lsn;
+        let mut work = match made {
+            // Nobody has moved the slot since this process made it.
+            Some(work) if work.slot_at == slot_at => work,
+            Some(_) | None => snapshot::again(config, &reached.catalog, slot_at).await?,
+        };
+        // Rows that are repeated have the time that they had.
+        if checkpoint.commit_time != 0 {
+            work.time = PgTimestamp::from_unix_micros(checkpoint.commit_time);
+        }
+        let commit_time = work.time.to_unix_micros();
+        Ok((Checkpoint { commit_time, ..checkpoint }, Some(work)))
+    }
+}
+
+/// Tables that were added to publication and configuration since the checkpoint are followed from
+/// here on.
+fn say_added(config: &Config, watched: &Watched, checkpoint: &Checkpoint) {
+    let proof::Difference::Added(added) =
+        proof::compare(&checkpoint.fingerprint, &watched.fingerprint)
+    else {
+        return;
+    };
+    for (table, oid) in config.tables.iter().zip(&watched.table_oids) {
+        if added.contains(oid) {
+            tracing::warn!(
+                table = %table,
+                after = %checkpoint.resume_lsn,
+                "a table was added: its rows are sent from here on, not those that were committed before"
+            );
+        }
+    }
+}
+
+/// What became of the transaction with this number. Numbers are sent without their epoch; the
+/// last one that the server has given out tells it.
+pub(crate) async fn last_transaction(
+    catalog: &Catalog,
+    xid: u32,
+) -> Result<LastTransaction, Failure> {
+    let doing = "ask for the last transaction";
+    let next = catalog.next_xid().await.map_err(|error| Failure::postgres(doing, &error))?;
+    let epoch = next & !u64::from(u32::MAX);
+    let full = match epoch + u64::from(xid) {
+        full if full < next => full,
+        ahead => match ahead.checked_sub(1 << 32) {
+            Some(before) => before,
+            None => return Ok(LastTransaction::NotCommitted),
+        },
+    };
+    let status =
+        catalog.xact_status(full).await.map_err(|error| Failure::postgres(doing, &error))?;
+    Ok(match status {
+        XactStatus::Committed => LastTransaction::Committed,
+        XactStatus::Aborted | XactStatus::Future => LastTransaction::NotCommitted,
+        // A commit that waits for a synchronous standby is in the log, and was sent, but is not
+        // visible yet.
+        XactStatus::InProgress | XactStatus::TooOld => LastTransaction::Unknown,
+    })
+}
