@@ -51,9 +51,7 @@ impl Pipeline {
         producer.happenings(|happening| match happening {
             Happening::Delivered { tag: CHECKPOINT_TAG, .. } => {
                 stored = true;
-                if let Err(error) = ledger.checkpoint_delivered() {
-                    violation = Some(error);
-                }
+                violation = violation.take().or(ledger.checkpoint_delivered().err());
             }
             Happening::Delivered { tag, count, bytes, topic } => {
                 confirmed = true;
