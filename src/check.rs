@@ -31,6 +31,7 @@ mod slot;
 mod standby;
 mod table;
 mod topics;
+mod transactions;
 
 pub use configuration::{invalid, loaded};
 pub use remedy::Remedy;
@@ -142,6 +143,7 @@ pub async fn run(config: &Config) -> Vec<Finding> {
         let routes = database.facts.as_ref().map(sample::routes).unwrap_or_default();
         let topics = brokers::ask_for_topics(config, cluster, &routes).await;
         findings.extend(topics::findings(config, cluster, &topics));
+        findings.extend(transactions::findings(config, cluster));
     }
     findings
 }

@@ -103,6 +103,8 @@ pub struct Config {
     pub events: EventOptions,
     /// `WALPOST_DELIVERY`
     pub delivery: Delivery,
+    /// `WALPOST_TRANSACTION_INTERVAL`
+    pub transaction_interval: Duration,
     /// `WALPOST_CHECKPOINT_TOPIC`
     pub checkpoint_topic: String,
     /// `WALPOST_ON_BAD_ROW`
@@ -240,6 +242,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
         events: events?,
         delivery: delivery.delivery,
         checkpoint_topic: checkpoint_topic?,
+        transaction_interval: delivery.transaction_interval,
         on_bad_row: delivery.on_bad_row,
         dlq_topic: dlq_topic?,
         topic_partitions: delivery.topic_partitions,
@@ -261,6 +264,7 @@ struct Process {
 
 struct DeliveryOptions {
     delivery: Delivery,
+    transaction_interval: Duration,
     on_bad_row: OnBadRow,
     topic_partitions: Option<i32>,
     topic_replication: Option<i32>,
@@ -326,6 +330,7 @@ fn delivery(reader: &mut Reader<'_>) -> Option<DeliveryOptions> {
         "WALPOST_DELIVERY",
         &[("at-least-once", Delivery::AtLeastOnce), ("exactly-once", Delivery::ExactlyOnce)],
     );
+    let transaction_interval = reader.duration("WALPOST_TRANSACTION_INTERVAL");
     let on_bad_row = reader.word(
         "WALPOST_ON_BAD_ROW",
         &[("dlq", OnBadRow::DeadLetter), ("halt", OnBadRow::Halt), ("skip", OnBadRow::Skip)],
@@ -338,6 +343,7 @@ fn delivery(reader: &mut Reader<'_>) -> Option<DeliveryOptions> {
     let shutdown_timeout = reader.duration("WALPOST_SHUTDOWN_TIMEOUT");
     Some(DeliveryOptions {
         delivery: delivery?,
+        transaction_interval: transaction_interval?,
         on_bad_row: on_bad_row?,
         topic_partitions,
         topic_replication,

@@ -172,6 +172,11 @@ impl Failure {
                 message,
                 "create the topic again; walpost tries again by itself",
             ),
+            Meaning::Fenced => Self::halt(
+                HaltCode::Fenced,
+                message,
+                "another walpost works under this WALPOST_NAME, or a transaction was open for longer than kafka allows; walpost looks who has the slot and goes on by itself",
+            ),
             Meaning::Refused | Meaning::Secondary | Meaning::Again => {
                 Self::Again { code: "kafka_error", message, hint: None }
             }

@@ -312,15 +312,26 @@ impl Ledger {
     /// and no checkpoint is under way.
     #[must_use]
     pub fn due(&self) -> Due {
-        let (confirmed, stored) = (self.confirmed, self.checkpointed);
-        if self.checkpointing.is_some() || confirmed == stored {
+        self.due_at(self.confirmed)
+    }
+
+    /// What the checkpoint of a transaction that ends here says: all that was taken, because it
+    /// is stored together with the rows or not at all.
+    #[must_use]
+    pub fn due_with_rows(&self) -> Due {
+        self.due_at(self.taken)
+    }
+
+    fn due_at(&self, mark: Mark) -> Due {
+        let stored = self.checkpointed;
+        if self.checkpointing.is_some() || mark == stored {
             Due::Nothing
-        } else if (confirmed.commit_lsn, confirmed.next_ordinal, confirmed.complete)
+        } else if (mark.commit_lsn, mark.next_ordinal, mark.complete)
             == (stored.commit_lsn, stored.next_ordinal, stored.complete)
         {
-            Due::Idle(confirmed, confirmed.resume_lsn.bytes_since(stored.resume_lsn))
+            Due::Idle(mark, mark.resume_lsn.bytes_since(stored.resume_lsn))
         } else {
-            Due::Rows(confirmed)
+            Due::Rows(mark)
         }
     }
 
@@ -330,6 +341,16 @@ impl Ledger {
     /// If the mark is ahead of what Kafka has confirmed, or a record is under way already.
     pub fn checkpoint_enqueued(&mut self, mark: Mark) {
         assert!(mark.at_or_before(&self.confirmed), "a checkpoint would be ahead of kafka");
+        self.checkpoint_enqueued_with_rows(mark);
+    }
+
+    /// A checkpoint record with this mark was enqueued in the transaction of the rows before it:
+    /// it is confirmed with them or not at all.
+    ///
+    /// # Panics
+    /// If the mark is ahead of what was enqueued, or a record is under way already.
+    pub fn checkpoint_enqueued_with_rows(&mut self, mark: Mark) {
+        assert!(mark.at_or_before(&self.taken), "a checkpoint would be ahead of its rows");
         assert!(self.checkpointing.is_none(), "two checkpoints would be under way");
         self.checkpointing = Some(mark);
     }
@@ -340,9 +361,10 @@ impl Ledger {
     /// None was under way.
     ///
     /// # Panics
-    /// If the checkpoint would go back.
+    /// If the checkpoint would go back, or is ahead of what Kafka has confirmed.
     pub fn checkpoint_delivered(&mut self) -> Result<(), Violation> {
         let mark = self.checkpointing.take().ok_or(Violation::UnknownDelivery)?;
+        assert!(mark.at_or_before(&self.confirmed), "the checkpoint is ahead of kafka");
         assert!(self.checkpointed.at_or_before(&mark), "the checkpoint would go back");
         self.checkpointed = mark;
         Ok(())

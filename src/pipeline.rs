@@ -17,6 +17,10 @@
 //! enqueued only after all rows before it were confirmed. *What does a crash repeat?* The rows
 //! after the stored checkpoint: what was in flight, and at most 100 ms of confirmations.
 //!
+//! In exactly-once, rows and checkpoint record stand in one Kafka transaction, a report counts when
+//! that is committed, and no row is taken between the checkpoint record and the commit. The
+//! differences are [`crate::kafka::transaction`], and in `confirm` when a checkpoint is written.
+//!
 //! Backpressure is not a code path of its own: past the in-flight limit the frames stay in the
 //! buffer and the socket unread, while delivery reports, checkpoints and status updates go on.
 
@@ -116,6 +120,8 @@ pub(crate) struct Settings {
     pub(crate) rows: RowSettings,
     /// In-flight limit, bytes.
     pub(crate) max_in_flight: u64,
+    /// How long a transaction is open, in exactly-once.
+    pub(crate) transaction_interval: Duration,
     /// How often the server hears from us at least.
     pub(crate) status_interval: Duration,
     /// How long a drain may take.
@@ -372,6 +378,9 @@ impl Pipeline {
     /// The next moment at which something is due without anything happening.
     fn wake_at(&self) -> Instant {
         let tick = Instant::now() + TICK;
+        if let (Some(since), None) = (self.rows.producer.open_since(), &self.fatal) {
+            return tick.min(since + self.settings.transaction_interval);
+        }
         match self.rows.ledger.due() {
             Due::Rows(_) => tick.min(self.checkpointed_at + CHECKPOINT_INTERVAL),
             Due::Nothing | Due::Idle(..) => tick,
@@ -417,6 +426,7 @@ impl Pipeline {
             && self.waits.is_none()
             && self.alone.is_none()
             && !self.ending
+            && self.rows.producer.takes_records()
             && self.rows.ledger.in_flight_bytes() < self.settings.max_in_flight
     }
 
@@ -434,6 +444,7 @@ impl Pipeline {
                     in_flight = self.rows.ledger.in_flight_rows(),
                     "draining: no more rows are read; waiting for kafka's confirmations"
                 );
+                self.hurry();
             }
             Action::Deliveries => {
                 if let Some(outcome) = self.deliveries()? {
@@ -458,7 +469,9 @@ impl Pipeline {
             Action::Bytes(bytes) => {
                 self.last_read = bytes;
                 self.silent_since = Instant::now();
-                self.take_rows()?;
+                if self.take_rows()? || self.is_waited_for() {
+                    self.hurry();
+                }
             }
             Action::SnapshotBatch(batch) => self.snapshot_batch(batch)?,
             Action::StreamEnded(error) => {

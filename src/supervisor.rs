@@ -69,6 +69,8 @@ pub struct Supervisor<L> {
     batch_limits: BatchLimits,
     /// Topics that refused a batch for its size: their limits are not what was believed.
     doubted: BTreeSet<String>,
+    /// This process made the slot, so nothing was sent from it before.
+    made_slot: bool,
 }
 
 impl<L> std::fmt::Debug for Supervisor<L> {
@@ -97,6 +99,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             refusals: Refusals::default(),
             batch_limits: BatchLimits::default(),
             doubted: BTreeSet::new(),
+            made_slot: false,
         }
     }
 

@@ -33,6 +33,8 @@ pub(super) struct Cluster {
     pub(super) checkpoint_topic: Known,
     /// A broker's configuration; `None` where we may not see it.
     pub(super) broker: Option<Entries>,
+    /// How many brokers there are.
+    pub(super) brokers: usize,
     inspector: Arc<Inspector>,
     /// Of the producer that the relay would use.
     handle: Handle,
@@ -69,7 +71,7 @@ pub(super) async fn ask(config: &Config) -> Asked {
         false,
         BATCH_SIZE,
     );
-    let producer = match Producer::new(&properties) {
+    let mut producer = match Producer::new(&properties) {
         Ok(producer) => producer,
         Err(error) => return Asked { findings: vec![no_client(&error)], cluster: None },
     };
@@ -108,7 +110,9 @@ pub(super) async fn ask(config: &Config) -> Asked {
     let checkpoint_topic = blocking(&inspector, move |inspector| inspector.topic(&topic))
         .await
         .unwrap_or_else(|| Known::Unanswered("the question was dropped".to_owned()));
-    Asked { findings, cluster: Some(Cluster { id, checkpoint_topic, broker, inspector, handle }) }
+    let brokers = brokers.map_or(0, |(count, _)| count);
+    let cluster = Cluster { id, checkpoint_topic, broker, brokers, inspector, handle };
+    Asked { findings, cluster: Some(cluster) }
 }
 
 async fn blocking<T: Send + 'static>(

@@ -88,7 +88,7 @@ fn unreadable(error: &ReadError) -> Position {
         ReadError::Unreadable { cause: Unreadable::Malformed(_), .. } => {
             Some(HaltCode::CheckpointLost)
         }
-        ReadError::Kafka(_) | ReadError::Slow(_) => None,
+        ReadError::Kafka(_) | ReadError::Slow(_) | ReadError::Open => None,
     };
     Position::Unreadable { text: error.to_string(), halt }
 }
@@ -230,6 +230,7 @@ mod tests {
             prune_floor: Lsn::new(1),
             seen_lsn: Lsn::INVALID,
             seen_time: 0,
+            transactional: false,
             floors: Vec::new(),
             kept: crate::kafka::floor::Kept::default(),
             unknown: serde_json::Map::new(),

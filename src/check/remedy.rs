@@ -150,6 +150,11 @@ pub(super) fn create_topic(
 
 /// Grants walpost's Kafka user operations on a topic.
 pub(super) fn allow(config: &Config, operations: &[&str], topic: &str) -> Remedy {
+    allow_on(config, operations, &format!("--topic {topic}"))
+}
+
+/// Gives walpost's user rights on something, as Kafka's own script names it.
+pub(super) fn allow_on(config: &Config, operations: &[&str], resource: &str) -> Remedy {
     let property = |name: &str| config.kafka.properties.get(name).map(|value| value.expose());
     let protocol = property("security.protocol").unwrap_or("plaintext").to_ascii_lowercase();
     // Who somebody is that does not say it. Source: Kafka documentation, "Authorization and ACLs".
@@ -161,7 +166,7 @@ pub(super) fn allow(config: &Config, operations: &[&str], topic: &str) -> Remedy
     let operations: Vec<_> =
         operations.iter().map(|operation| format!("--operation {operation}")).collect();
     let arguments = format!(
-        "--add --allow-principal 'User:{}' {} --topic {topic}",
+        "--add --allow-principal 'User:{}' {} {resource}",
         user.replace('\'', "'\\''"),
         operations.join(" ")
     );

@@ -247,7 +247,7 @@ impl Sender {
         number < self.next && !self.under_way.contains_key(&number)
     }
 
-    async fn wait(&self, limit: Duration) -> Result<(), Trouble> {
+    async fn wait(&mut self, limit: Duration) -> Result<(), Trouble> {
         tokio::select! {
             woken = self.producer.woken() => woken.map_err(|error| {
                 Trouble::Failure(Failure::again("kafka_error", error.to_string()))
@@ -272,7 +272,7 @@ impl Sender {
                 *weight = weight.saturating_sub(under_way.remove(&tag).unwrap_or(0));
             }
             Happening::Failed { topic, error, .. } => failed(Some(topic), &error),
-            Happening::Fatal(error) => failed(None, &error),
+            Happening::Fatal(error) | Happening::Transaction(error) => failed(None, &error),
             Happening::Notice(error) => notice = Some(error),
             Happening::Statistics(_) => {}
         });
@@ -305,7 +305,7 @@ fn cause(topic: Option<String>, error: &ClientError) -> Option<Trouble> {
     match meaning(error.code) {
         Meaning::Secondary => None,
         Meaning::Refused => Some(Trouble::Refused { topic, said: error.to_string() }),
-        Meaning::Forbidden | Meaning::TopicGone | Meaning::Again => {
+        Meaning::Forbidden | Meaning::TopicGone | Meaning::Fenced | Meaning::Again => {
             Some(Trouble::Failure(Failure::kafka(&format!("write to topic {topic}"), error)))
         }
     }

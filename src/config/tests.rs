@@ -235,10 +235,6 @@ fn features_that_are_not_there_are_refused_and_not_ignored() {
         check_refused(&[(variable.name, value)], &refused);
     }
     check_refused(&[("WALPOST_SHARDS", "2")], &["WALPOST_SHARDS=\"2\": is not available"]);
-    check_refused(
-        &[("WALPOST_DELIVERY", "exactly-once")],
-        &["is not available in this version; expected at-least-once"],
-    );
     for mechanism in ["AWS_MSK_IAM", "OAUTHBEARER"] {
         for name in ["KAFKA_SASL_MECHANISM", "KAFKA_PROP_SASL_MECHANISMS"] {
             check_refused(&[(name, mechanism)], &[name, "is not available in this version"]);

@@ -71,6 +71,10 @@ pub struct Checkpoint {
     /// The server's clock then, microseconds since 1970.
     #[serde(default)]
     pub seen_time: i64,
+    /// It was written in a transaction. One more may have been left open, which must be ended
+    /// before anybody goes on from here, in whichever way.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub transactional: bool,
     /// From where on the rows of each table are in Kafka; see [`Self::floor`].
     #[serde(default)]
     pub floors: Vec<Floor>,
@@ -208,6 +212,7 @@ pub(crate) mod tests {
             prune_floor: Lsn::new(1),
             seen_lsn: Lsn::new(95),
             seen_time: 1_700_000_000_000_000,
+            transactional: false,
             floors: Vec::new(),
             kept: Kept::default(),
             unknown: serde_json::Map::new(),

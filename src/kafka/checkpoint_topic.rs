@@ -8,10 +8,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use rdkafka::ClientContext;
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
+use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::checkpoint::{Checkpoint, Unreadable};
@@ -19,6 +21,21 @@ use super::checkpoint::{Checkpoint, Unreadable};
 /// How many records before the end are looked at first. A generation writes at most ten a second
 /// and one at a time, so the newest record of the newest generation is among them.
 const WINDOW: i64 = 1_000;
+
+/// Says what goes wrong, of which the end of the topic is nothing.
+struct Quiet;
+
+impl ClientContext for Quiet {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
+            tracing::warn!(target: "librdkafka", %error, "{reason}");
+        }
+    }
+}
+
+impl ConsumerContext for Quiet {}
+
+type Reader = BaseConsumer<Quiet>;
 
 /// What the topic says of one stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,6 +71,8 @@ pub enum ReadError {
     Kafka(KafkaError),
     /// The end was not reached in time.
     Slow(Duration),
+    /// Somebody writes to it in a transaction that has not ended. What that says is not known.
+    Open,
     /// A record of this connector that cannot be understood.
     Unreadable {
         /// Its offset.
@@ -68,6 +87,7 @@ impl std::fmt::Display for ReadError {
         match self {
             Self::Kafka(error) => write!(f, "{error}"),
             Self::Slow(limit) => write!(f, "its end was not reached within {limit:?}"),
+            Self::Open => f.write_str("a transaction that writes to it has not ended"),
             Self::Unreadable { offset, cause } => write!(f, "at offset {offset}: {cause}"),
         }
     }
@@ -107,34 +127,79 @@ pub fn read(
 /// # Errors
 /// Kafka does not answer as it should.
 pub fn survey(
-    mut config: ClientConfig,
+    config: ClientConfig,
     topic: &str,
     name: &str,
     shard: u32,
     limit: Duration,
 ) -> Result<Stored, ReadError> {
-    let consumer: BaseConsumer = config
+    let consumer = consumer(config, name, "read_committed")?;
+    newest(&consumer, topic, (name, shard), limit)
+}
+
+/// As [`survey`], but of all that anybody has written so far: as long as a transaction is open
+/// that writes to the topic, it is waited for, for `patience` at most. For whoever goes on from
+/// what is read.
+///
+/// The end that a consumer of committed records is told is that of the first open transaction, so
+/// the true one is asked for without that restriction, and first.
+///
+/// # Errors
+/// Kafka does not answer as it should; [`ReadError::Open`].
+pub fn survey_to_the_end(
+    config: ClientConfig,
+    topic: &str,
+    (name, shard): (&str, u32),
+    patience: Duration,
+    limit: Duration,
+) -> Result<Stored, ReadError> {
+    let everything = consumer(config.clone(), name, "read_uncommitted")?;
+    let (_, end) = everything.fetch_watermarks(topic, 0, limit)?;
+    let consumer = consumer(config, name, "read_committed")?;
+    let deadline = tokio::time::Instant::now() + patience;
+    loop {
+        let (_, committed) = consumer.fetch_watermarks(topic, 0, limit)?;
+        if committed >= end {
+            return newest(&consumer, topic, (name, shard), limit);
+        }
+        if tokio::time::Instant::now() >= deadline {
+            return Err(ReadError::Open);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn consumer(mut config: ClientConfig, name: &str, isolation: &str) -> Result<Reader, KafkaError> {
+    config
         // librdkafka wants a group for `assign`; no offset is ever committed to it.
         .set("group.id", format!("walpost.{name}"))
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("enable.partition.eof", "true")
         .set("auto.offset.reset", "earliest")
-        .set("isolation.level", "read_committed")
+        .set("isolation.level", isolation)
         .set("allow.auto.create.topics", "false")
         .set("fetch.wait.max.ms", "10")
-        .create()?;
+        .create_with_context(Quiet)
+}
+
+fn newest(
+    consumer: &Reader,
+    topic: &str,
+    (name, shard): (&str, u32),
+    limit: Duration,
+) -> Result<Stored, ReadError> {
     let (low, high) = consumer.fetch_watermarks(topic, 0, limit)?;
     let near = low.max(high - WINDOW);
-    let stored = scan(&consumer, topic, (near, high), (name, shard), limit)?;
+    let stored = scan(consumer, topic, (near, high), (name, shard), limit)?;
     if stored.checkpoint.is_none() && near > low {
-        return scan(&consumer, topic, (low, high), (name, shard), limit);
+        return scan(consumer, topic, (low, high), (name, shard), limit);
     }
     Ok(stored)
 }
 
 fn scan(
-    consumer: &BaseConsumer,
+    consumer: &Reader,
     topic: &str,
     (from, to): (i64, i64),
     (name, shard): (&str, u32),

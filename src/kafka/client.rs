@@ -5,7 +5,9 @@ use std::time::Duration;
 use rdkafka::config::ClientConfig;
 
 use super::options::KafkaOptions;
+use super::prompt::LINGER;
 use super::statistics::INTERVAL_MS;
+use super::transaction;
 
 /// How long a question to the brokers may take before it counts as unanswered.
 pub const ANSWER_LIMIT: Duration = Duration::from_secs(10);
@@ -75,7 +77,7 @@ pub fn producer_properties(
     let mut ours = shared(options, name);
     for (property, value) in [
         ("compression.codec", "lz4"),
-        ("linger.ms", "1"),
+        ("linger.ms", LINGER),
         ("batch.num.messages", "20000"),
         ("retry.backoff.ms", "50"),
         ("statistics.interval.ms", INTERVAL_MS),
@@ -96,6 +98,28 @@ pub fn producer_properties(
         ("allow.auto.create.topics", create_topics.to_string()),
         ("log.queue", "true".to_owned()),
         ("batch.size", batch_size.to_string()),
+    ] {
+        properties.retain(|(theirs, _)| theirs != property);
+        properties.push((property.to_owned(), value));
+    }
+    properties
+}
+
+/// The properties of a producer whose records stand in transactions of about this length.
+///
+/// - `retry.backoff.ms` is how a request to commit that was sent twice is told from one that was
+///   sent once; see [`super::transaction`].
+/// - `linger.ms` stays as it is: a commit does not wait for it.
+#[must_use]
+pub fn transactional(
+    mut properties: Vec<(String, String)>,
+    name: &str,
+    interval: Duration,
+) -> Vec<(String, String)> {
+    for (property, value) in [
+        ("transactional.id", transaction::id(name)),
+        ("transaction.timeout.ms", transaction::timeout(interval).as_millis().to_string()),
+        ("retry.backoff.ms", transaction::RETRY_BACKOFF.as_millis().to_string()),
     ] {
         properties.retain(|(theirs, _)| theirs != property);
         properties.push((property.to_owned(), value));

@@ -28,8 +28,10 @@ use super::refusal;
 mod question;
 mod rights;
 mod topic_config;
+mod transactions;
 
 pub use rights::Rights;
+pub use transactions::Refusal;
 
 /// A refusal by librdkafka, named.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +79,9 @@ pub enum Happening {
     Statistics(String),
     /// Something that librdkafka deals with by itself, such as a broker that went away.
     Notice(ClientError),
+    /// The transaction was not committed, or it is not known whether it was. Told by
+    /// [`crate::kafka::producer::Producer`], never by librdkafka's queue.
+    Transaction(ClientError),
 }
 
 /// A topic's handle, which spares librdkafka the look-up by name at each record.
@@ -284,6 +289,12 @@ impl Client {
         }
     }
 
+    /// Whether this client made the topic's handle: with another's, librdkafka does anything.
+    #[must_use]
+    pub fn owns(&self, topic: &Topic) -> bool {
+        Arc::ptr_eq(&self.instance, &topic._instance)
+    }
+
     /// Enqueues one record behind all that were enqueued before it. Never blocks; copies key,
     /// value and headers.
     ///
@@ -473,6 +484,14 @@ impl Handle {
             }
             code == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR
         }
+    }
+
+    /// Lets nothing that is enqueued linger, until everything is reported on or `limit` has passed.
+    /// Blocks for that long. Another thread must take the reports meanwhile.
+    pub fn flush(&self, limit: std::time::Duration) {
+        // SAFETY: the instance is alive; with delivery reports as events this only waits. What it
+        // gives back is whether `limit` passed.
+        unsafe { rd::rd_kafka_flush(self.0.rk.as_ptr(), milliseconds(limit)) };
     }
 
     /// What the brokers know of a topic. Blocks for `limit` at most. Brokers that create topics

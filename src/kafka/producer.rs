@@ -11,6 +11,8 @@ use std::time::Duration;
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::librdkafka::{Client, ClientError, Handle, Happening, Topic};
+use super::prompt::{LINGER, Prompt};
+use super::transaction::{self, Transactions, Turn};
 
 /// How long a topic that was never seen may take to appear, for brokers that create topics when
 /// they are first asked for. Equals librdkafka's `topic.metadata.propagation.max.ms`.
@@ -30,10 +32,34 @@ pub struct TopicId(usize);
 #[derive(Debug)]
 pub struct Producer {
     client: Client,
+    /// None where a linger was configured, which then holds, and in transactions.
+    prompt: Option<Prompt>,
     topics: Vec<Known>,
     by_name: HashMap<String, TopicId>,
     /// The topic of the row before, since rows of one topic tend to follow each other.
     last: Option<(String, TopicId)>,
+    /// In exactly-once.
+    once: Option<Once>,
+}
+
+/// What a transactional producer has beside.
+#[derive(Debug)]
+struct Once {
+    transactions: Transactions,
+    properties: Properties,
+    /// What was waited for and is not told yet.
+    told: Vec<Turn>,
+    /// The handles of the topics are others than before.
+    renewed: bool,
+}
+
+/// Properties of a client, among which are passwords.
+struct Properties(Vec<(String, String)>);
+
+impl std::fmt::Debug for Properties {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Properties")
+    }
 }
 
 /// A topic and what it takes.
@@ -75,6 +101,8 @@ pub enum Meaning {
     Refused,
     /// Another error came first and took this record with it.
     Secondary,
+    /// Another producer has the `transactional.id`, or the transaction was open for too long.
+    Fenced,
 }
 
 impl Producer {
@@ -85,7 +113,108 @@ impl Producer {
     pub fn new(properties: &[(String, String)]) -> Result<Self, ClientError> {
         let client =
             Client::new(properties.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
-        Ok(Self { client, topics: Vec::new(), by_name: HashMap::new(), last: None })
+        let lingers = properties.iter().any(|(name, value)| name == "linger.ms" && value == LINGER);
+        let prompt =
+            lingers.then(|| Prompt::start(client.handle())).transpose().map_err(|error| {
+                ClientError {
+                    code: RDKafkaErrorCode::CriticalSystemResource,
+                    message: format!("no thread for the producer: {error}"),
+                }
+            })?;
+        Ok(Self {
+            client,
+            prompt,
+            topics: Vec::new(),
+            by_name: HashMap::new(),
+            last: None,
+            once: None,
+        })
+    }
+
+    /// Starts a producer whose records stand in transactions. It does nothing to the brokers
+    /// before [`init`](Self::init).
+    ///
+    /// # Errors
+    /// librdkafka refuses the configuration.
+    pub fn transactional(properties: Vec<(String, String)>) -> Result<Self, ClientError> {
+        let producer = Self::new(&properties)?;
+        let once = Once {
+            transactions: Transactions::new()?,
+            properties: Properties(properties),
+            told: Vec::new(),
+            renewed: false,
+        };
+        // A commit does not let records linger, and nothing is read before it.
+        Ok(Self { once: Some(once), prompt: None, ..producer })
+    }
+
+    /// Whether its records stand in transactions.
+    #[must_use]
+    pub fn is_transactional(&self) -> bool {
+        self.once.is_some()
+    }
+
+    /// Makes a transactional producer the one that may write; any other is left as it is. To be
+    /// called by the holder of the slot only (or of the lock under which the first one is made),
+    /// because it ends the work of whoever was that before, and before the checkpoint is read,
+    /// because what that one left undecided is decided by this. Called again, it does nothing: if
+    /// another has taken over since, the next record is refused.
+    ///
+    /// # Errors
+    /// The brokers refuse, or did not answer in time.
+    pub async fn init(&mut self) -> Result<(), ClientError> {
+        match &mut self.once {
+            Some(once) => once.transactions.init(&self.client).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a record may be enqueued now: not between two transactions.
+    #[must_use]
+    pub fn takes_records(&self) -> bool {
+        self.once.as_ref().is_none_or(|once| once.transactions.takes_records())
+    }
+
+    /// Since when a transaction is open that takes records.
+    #[must_use]
+    pub fn open_since(&self) -> Option<tokio::time::Instant> {
+        self.once.as_ref().and_then(|once| once.transactions.open_since())
+    }
+
+    /// The record that was enqueued last ends the transaction. It is committed when all of its
+    /// records are reported; [`happenings`](Self::happenings) tells of them after that. Does
+    /// nothing in at-least-once.
+    ///
+    /// # Errors
+    /// librdkafka refuses the configuration of a new client.
+    ///
+    /// # Panics
+    /// No transaction is open.
+    pub fn close_transaction(&mut self) -> Result<(), ClientError> {
+        let Some(once) = &mut self.once else { return Ok(()) };
+        once.transactions.close();
+        once.transactions.go_on(&self.client, &once.properties.0)
+    }
+
+    /// What made the open transaction fail, when its records were thrown away without a reason.
+    #[must_use]
+    pub fn cause(&self) -> Option<ClientError> {
+        self.once.as_ref().and_then(|_| transaction::cause(&self.client))
+    }
+
+    /// The names and addresses of all topics, once after these have changed.
+    pub fn new_addresses(&mut self) -> Option<Vec<(String, usize)>> {
+        let once = self.once.as_mut()?;
+        if !std::mem::take(&mut once.renewed) {
+            return None;
+        }
+        let address = |id: &TopicId| self.topics.get(id.0).map(|known| known.topic.address());
+        Some(
+            self.by_name
+                .iter()
+                .filter_map(|(name, id)| Some((name.clone(), address(id)?)))
+                .collect(),
+        )
     }
 
     /// What may be asked from any thread.
@@ -120,7 +249,14 @@ impl Producer {
     }
 
     /// Remembers a topic that was found to exist.
+    ///
+    /// # Panics
+    /// The handle is another client's.
     pub fn learn(&mut self, name: &str, topic: Topic) -> TopicId {
+        assert!(self.client.owns(&topic), "a topic of another client");
+        if let Some(known) = self.by_name.get(name) {
+            return *known;
+        }
         let id = TopicId(self.topics.len());
         self.topics.push(Known { topic, limit: usize::MAX });
         self.by_name.insert(name.to_owned(), id);
@@ -161,7 +297,7 @@ impl Producer {
     /// `QueueFull`: nothing was enqueued, try again after a delivery. Anything else ends the
     /// generation.
     pub fn enqueue<'a>(
-        &self,
+        &mut self,
         topic: TopicId,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
@@ -174,50 +310,111 @@ impl Producer {
                 message: "a topic of another producer".to_owned(),
             });
         };
-        self.client.produce(topic, key, value, headers, tag)
+        let Some(once) = &mut self.once else {
+            return self.client.produce(topic, key, value, headers, tag);
+        };
+        once.transactions.before_record(&self.client)?;
+        self.client.produce(topic, key, value, headers, tag)?;
+        once.transactions.enqueued();
+        Ok(())
+    }
+
+    /// Lets what is enqueued leave at once, without waiting for a batch to fill. Costs a wake-up of
+    /// two threads, so it is for times of little load. Does nothing where a linger is configured.
+    pub fn hurry(&self) {
+        if let Some(prompt) = &self.prompt {
+            prompt.now();
+        }
     }
 
     /// Waits until there may be something to take. Cancel safe.
     ///
     /// # Errors
     /// An I/O error of the wake-up pipe.
-    pub async fn woken(&self) -> std::io::Result<()> {
-        self.client.woken().await
+    pub async fn woken(&mut self) -> std::io::Result<()> {
+        let Some(once) = &mut self.once else { return self.client.woken().await };
+        tokio::select! {
+            biased;
+            turn = once.transactions.turn() => {
+                once.told.push(turn);
+                Ok(())
+            }
+            woken = self.client.woken() => woken,
+        }
     }
 
-    /// Takes what happened. See [`Client::happenings`].
-    pub fn happenings(&self, take: impl FnMut(Happening)) {
-        self.client.happenings(take);
+    /// Takes what happened. See [`Client::happenings`]. In exactly-once, a record is `Delivered`
+    /// when its transaction is committed, and the checkpoint record after all others.
+    pub fn happenings(&mut self, mut take: impl FnMut(Happening)) {
+        let Some(once) = &mut self.once else { return self.client.happenings(take) };
+        for turn in once.told.drain(..) {
+            match turn {
+                Turn::Committed => {
+                    once.transactions.confirmations(CHECKPOINT_TAG).into_iter().for_each(&mut take);
+                }
+                Turn::Failed(error) => take(Happening::Transaction(error)),
+                Turn::Renewed(client) => match renewed(&self.by_name, &self.topics, &client) {
+                    Ok(topics) => {
+                        // Topics keep their instance alive, so they go with it.
+                        let before = (
+                            std::mem::replace(&mut self.client, *client),
+                            std::mem::replace(&mut self.topics, topics),
+                        );
+                        dismiss(before);
+                        once.renewed = true;
+                    }
+                    Err(error) => take(Happening::Transaction(error)),
+                },
+            }
+        }
+        let transactions = &mut once.transactions;
+        self.client.happenings(|happening| {
+            if let Some(happening) = transactions.keep_back(happening) {
+                take(happening);
+            }
+        });
+        if let Err(error) = transactions.go_on(&self.client, &once.properties.0) {
+            take(Happening::Transaction(error));
+        }
     }
 
-    /// Enqueues one record and waits for its delivery. For the start of a generation only, when
-    /// nothing else is under way.
+    /// Enqueues one record and waits for its delivery, in exactly-once for the commit of a
+    /// transaction of its own. For the start of a generation only, when nothing else is under way.
     ///
     /// Not cancel safe: the record may be delivered after this was dropped.
     ///
     /// # Errors
     /// The record was not delivered, as far as is known.
     pub async fn deliver(
-        &self,
+        &mut self,
         topic: TopicId,
         key: &[u8],
         value: Option<&[u8]>,
     ) -> Result<(), ClientError> {
         self.enqueue(topic, Some(key), value, std::iter::empty(), CHECKPOINT_TAG)?;
+        self.close_transaction()?;
+        self.hurry();
+        let mut delivered = false;
         loop {
             let mut result = None;
             self.happenings(|happening| match happening {
                 Happening::Delivered { tag: CHECKPOINT_TAG, .. } => result = Some(Ok(())),
                 Happening::Delivered { .. } | Happening::Statistics(_) => {}
-                Happening::Failed { error, .. } | Happening::Fatal(error) => {
+                Happening::Failed { error, .. }
+                | Happening::Fatal(error)
+                | Happening::Transaction(error) => {
                     result.get_or_insert(Err(error));
                 }
                 Happening::Notice(error) => {
                     tracing::warn!(error = %error, "kafka is not well");
                 }
             });
-            if let Some(result) = result {
-                return result;
+            match result {
+                // A slow commit is followed by a new client; the next record waits for it.
+                Some(Ok(())) if !self.takes_records() => delivered = true,
+                Some(result) => return result,
+                None if delivered && self.takes_records() => return Ok(()),
+                None => {}
             }
             self.woken().await.map_err(|error| ClientError {
                 code: RDKafkaErrorCode::Fail,
@@ -242,12 +439,31 @@ impl Producer {
     /// thread of its own, since librdkafka waits for its threads there.
     pub fn abandon(self) {
         self.client.purge();
-        let spawned =
-            std::thread::Builder::new().name("kafka-teardown".to_owned()).spawn(move || drop(self));
-        if let Err(error) = spawned {
-            tracing::warn!(error = %error, "the producer is taken down in place");
-        }
+        dismiss(self);
     }
+}
+
+/// Takes a client down on a thread of its own, since librdkafka waits for its threads there.
+fn dismiss(client: impl Send + 'static) {
+    let spawned =
+        std::thread::Builder::new().name("kafka-teardown".to_owned()).spawn(move || drop(client));
+    if let Err(error) = spawned {
+        tracing::warn!(error = %error, "the producer is taken down in place");
+    }
+}
+
+/// The same topics of another client, in the same order, and what they take.
+fn renewed(
+    by_name: &HashMap<String, TopicId>,
+    before: &[Known],
+    client: &Client,
+) -> Result<Vec<Known>, ClientError> {
+    let mut names: Vec<_> = by_name.iter().map(|(name, id)| (id.0, name)).collect();
+    names.sort_unstable();
+    let again = |((_, name), known): ((usize, &String), &Known)| {
+        client.topic(name).map(|topic| Known { topic, limit: known.limit })
+    };
+    names.into_iter().zip(before).map(again).collect()
 }
 
 fn resolve(handle: &Handle, topic: Topic, patience: Duration) -> Resolution {
@@ -308,6 +524,7 @@ pub fn meaning(code: RDKafkaErrorCode) -> Meaning {
         Code::PurgeQueue | Code::PurgeInflight | Code::Fatal | Code::GaplessGuarantee => {
             Meaning::Secondary
         }
+        Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch => Meaning::Fenced,
         _ => Meaning::Again,
     }
 }

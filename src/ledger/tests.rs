@@ -44,6 +44,34 @@ fn the_slot_moves_only_behind_a_stored_checkpoint() {
 }
 
 #[test]
+fn a_checkpoint_among_its_rows_counts_when_they_do() {
+    let mut ledger = ledger();
+    ledger.begin(L(100), 1, 0).expect("begin");
+    let tag = row(&mut ledger);
+    ledger.commit(L(100), L(110)).expect("commit");
+    let Due::Rows(mark) = ledger.due_with_rows() else { panic!("taken") };
+    ledger.checkpoint_enqueued_with_rows(mark);
+    assert_eq!(ledger.due_with_rows(), Due::Nothing, "one is under way");
+    assert!(!ledger.is_settled());
+    deliver(&mut ledger, tag, 1);
+    assert_eq!(ledger.flush_lsn(), L(10), "the rows are confirmed, the checkpoint is not");
+    ledger.checkpoint_delivered().expect("under way");
+    assert_eq!(ledger.flush_lsn(), L(110));
+    assert!(ledger.is_settled());
+}
+
+#[test]
+#[should_panic(expected = "the checkpoint is ahead of kafka")]
+fn a_checkpoint_does_not_count_before_its_rows() {
+    let mut ledger = ledger();
+    ledger.begin(L(100), 1, 0).expect("begin");
+    row(&mut ledger);
+    let Due::Rows(mark) = ledger.due_with_rows() else { panic!("taken") };
+    ledger.checkpoint_enqueued_with_rows(mark);
+    drop(ledger.checkpoint_delivered());
+}
+
+#[test]
 fn inside_a_transaction_the_checkpoint_moves_and_the_slot_does_not() {
     let mut ledger = ledger();
     ledger.begin(L(100), 1, 0).expect("begin");

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::refusal::Suspects;
 use super::rows::{Rows, Until, now_unix_micros};
-use super::{Outcome, Pipeline};
+use super::{Outcome, Pipeline, Settings};
 use crate::error::Failure;
 use crate::kafka::checkpoint::Checkpoint;
 use crate::kafka::floor::Moment;
@@ -31,6 +31,9 @@ const IDLE_BYTES: u64 = 64 * 1024 * 1024;
 /// than this. A server that shuts down asks until everything is flushed, and would wait.
 const ASKED_INTERVAL: Duration = Duration::from_secs(1);
 
+/// With more than this under way, waiting for fuller batches gains more than it costs.
+const FEW: u64 = 256;
+
 /// How long a broken producer may take to report what broke it. It comes in the same millisecond.
 const CAUSE_LIMIT: Duration = Duration::from_secs(1);
 
@@ -44,6 +47,7 @@ impl Pipeline {
         let mut violation = None;
         let mut stored = false;
         let now = now_unix_micros() + self.settings.clock_skew;
+        let (mut thrown_away, mut uncommitted) = (false, None);
         let Rows { ledger, producer, teller, .. } = &mut self.rows;
         let counts = &self.counts;
         let in_snapshot = self.snapshot.is_some();
@@ -51,7 +55,7 @@ impl Pipeline {
         producer.happenings(|happening| match happening {
             Happening::Delivered { tag: CHECKPOINT_TAG, .. } => {
                 stored = true;
-                violation = violation.take().or(ledger.checkpoint_delivered().err());
+                violation = ledger.checkpoint_delivered().err().or(violation.take());
             }
             Happening::Delivered { tag, count, bytes, topic } => {
                 confirmed = true;
@@ -65,9 +69,7 @@ impl Pipeline {
                         teller.latency(now.saturating_sub(settled.oldest), settled.rows);
                     }
                 });
-                if let Err(error) = result {
-                    violation = Some(error);
-                }
+                violation = result.err().or(violation.take());
             }
             Happening::Failed { tag, topic, error } => {
                 teller.produce_error(error.code);
@@ -76,10 +78,12 @@ impl Pipeline {
                     (*first, *last) = ((*first).min(tag), (*last).max(tag));
                 }
                 let secondary = meaning(error.code) == Meaning::Secondary;
+                thrown_away |= secondary;
                 if failed.is_none() && !secondary {
                     failed = Some((topic, error));
                 }
             }
+            Happening::Transaction(error) => uncommitted = Some(error),
             Happening::Fatal(error) => fatal = Some(error),
             Happening::Statistics(text) => teller.statistics(text),
             Happening::Notice(error) => {
@@ -92,6 +96,10 @@ impl Pipeline {
         if let Some(violation) = violation {
             return Err(Failure::again("internal", violation.to_string()));
         }
+        if thrown_away && failed.is_none() {
+            // A transaction that fails as a whole takes its records with it without a reason.
+            failed = producer.cause().map(|error| (String::new(), error));
+        }
         if stored {
             teller.checkpoint();
             self.stored_at = Some(Instant::now());
@@ -102,11 +110,26 @@ impl Pipeline {
         if let Some(error) = fatal {
             self.fatal.get_or_insert((error, Instant::now()));
         }
-        match (failed, unknown_to_kafka) {
-            (Some((topic, error)), _) => self.delivery_failed(&topic, &error, refused).map(Some),
+        self.look_for_new_client();
+        match (failed, uncommitted, unknown_to_kafka) {
+            (Some((topic, error)), ..) => self.delivery_failed(&topic, &error, refused).map(Some),
+            (None, Some(error), _) => Err(Failure::kafka("commit a transaction", &error)),
             // librdkafka would try the same password for ever. The next generation has it read again.
-            (None, Some(error)) => Err(Failure::kafka_authentication(&error)),
-            (None, None) => self.fatal_without_cause(),
+            (None, None, Some(error)) => Err(Failure::kafka_authentication(&error)),
+            (None, None, None) => self.fatal_without_cause(),
+        }
+    }
+
+    /// In exactly-once the producer may have got itself another client between two transactions.
+    fn look_for_new_client(&mut self) {
+        let Some(topics) = self.rows.producer.new_addresses() else { return };
+        let teller = &self.rows.teller;
+        let count = |(name, address): (String, usize)| (address, teller.topic(&name));
+        self.counts = topics.into_iter().map(count).collect();
+        // It asks for a topic of the client of before.
+        if let Some(question) = self.question.take() {
+            question.answer.abort();
+            self.unread = true;
         }
     }
 
@@ -185,26 +208,45 @@ impl Pipeline {
         }
     }
 
-    /// Writes a checkpoint, if one is due.
+    /// Writes a checkpoint, if one is due: of what is confirmed, or in exactly-once of what is in
+    /// the transaction that it ends.
     pub(super) fn checkpoint(&mut self) -> Result<(), Failure> {
-        if self.fatal.is_some() || self.snapshot.is_some() {
+        if self.fatal.is_some() {
             return Ok(());
         }
+        if self.snapshot.is_some() {
+            // A snapshot stores no progress, but what is confirmed of it is to be seen.
+            let ends = self.rows.producer.open_since().is_some() && self.ends_transaction();
+            return if ends { self.close_transaction() } else { Ok(()) };
+        }
+        let once = self.rows.producer.is_transactional();
+        let ledger = &self.rows.ledger;
+        let due = if once { ledger.due_with_rows() } else { ledger.due() };
         let waited = self.checkpointed_at.elapsed();
-        let mark = match self.rows.ledger.due() {
+        let mark = match due {
             Due::Nothing => return Ok(()),
-            Due::Rows(mark) if self.is_waited_for() || waited >= CHECKPOINT_INTERVAL => mark,
+            Due::Rows(mark) if once && self.ends_transaction() => mark,
+            Due::Rows(mark)
+                if !once && (self.is_stored_at_once() || waited >= CHECKPOINT_INTERVAL) =>
+            {
+                mark
+            }
             Due::Idle(mark, bytes)
-                if bytes >= IDLE_BYTES
+                if (bytes >= IDLE_BYTES
                     || waited >= IDLE_INTERVAL
-                    || (self.asked && waited >= ASKED_INTERVAL) =>
+                    || (self.asked && waited >= ASKED_INTERVAL))
+                    && self.rows.producer.takes_records() =>
             {
                 mark
             }
             Due::Rows(_) | Due::Idle(..) => return Ok(()),
         };
         if self.write_checkpoint(mark)? {
-            self.rows.ledger.checkpoint_enqueued(mark);
+            if once {
+                self.rows.ledger.checkpoint_enqueued_with_rows(mark);
+            } else {
+                self.rows.ledger.checkpoint_enqueued(mark);
+            }
             self.asked = false;
         }
         Ok(())
@@ -230,7 +272,9 @@ impl Pipeline {
         );
         match enqueued {
             Ok(()) => {
+                self.close_transaction()?;
                 self.checkpointed_at = Instant::now();
+                self.hurry();
                 Ok(true)
             }
             Err(error) if error.code == Code::QueueFull => Ok(false),
@@ -244,8 +288,40 @@ impl Pipeline {
     }
 
     /// Something goes on only when all is stored.
-    fn is_waited_for(&self) -> bool {
+    fn is_stored_at_once(&self) -> bool {
         self.draining.is_some() || self.ending || self.waits == Some(Until::Stored)
+    }
+
+    /// Something goes on only when what is under way has come, or is under way alone.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.is_stored_at_once() || self.waits.is_some() || self.alone.is_some()
+    }
+
+    /// Lets what was enqueued leave at once, unless there is a backlog to be sent in large batches.
+    pub(super) fn hurry(&self) {
+        let in_flight = self.rows.ledger.in_flight_rows();
+        if self.is_waited_for() || (in_flight <= FEW && !self.pace.is_behind()) {
+            self.rows.producer.hurry();
+        }
+    }
+
+    /// In exactly-once: nothing more comes into the open transaction.
+    fn close_transaction(&mut self) -> Result<(), Failure> {
+        let closed = self.rows.producer.close_transaction();
+        closed.map_err(|error| Failure::kafka("commit a transaction", &error))
+    }
+
+    /// Whether the transaction ends here: it was open for long enough, or nothing more comes into
+    /// it. Rows that were passed over are stored in a transaction of their own.
+    fn ends_transaction(&self) -> bool {
+        let Settings { transaction_interval: interval, max_in_flight, .. } = self.settings;
+        if !self.rows.producer.takes_records() {
+            return false;
+        }
+        let since = self.rows.producer.open_since().unwrap_or(self.checkpointed_at);
+        since.elapsed() >= interval
+            || self.is_waited_for()
+            || self.rows.ledger.in_flight_bytes() >= max_in_flight
     }
 
     fn update(&self) -> StatusUpdate {

@@ -98,7 +98,7 @@ impl Rows {
         let has_payload =
             mapping.role(Role::Payload).and_then(|field| row.printed(field)).is_some();
         let keeps = has_payload && sent == Sent::LetterWithoutPayload;
-        match send(&self.producer, topic, &letter, self.ledger.tag()) {
+        match send(&mut self.producer, topic, &letter, self.ledger.tag()) {
             Ok(bytes) => {
                 if keeps {
                     self.keep(mapping, row, position);

@@ -40,9 +40,14 @@ impl Pace {
         self.age = 0;
     }
 
+    /// The server has a backlog: what it sends is old already, and much follows.
+    pub(super) fn is_behind(self) -> bool {
+        self.age >= BACKLOG_MICROS
+    }
+
     /// The pause before the next read, after one that brought `bytes`.
     pub(super) fn pause(self, bytes: usize) -> Option<Duration> {
-        (self.age >= BACKLOG_MICROS && bytes < PLENTY).then_some(PAUSE)
+        (self.is_behind() && bytes < PLENTY).then_some(PAUSE)
     }
 }
 

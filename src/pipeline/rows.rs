@@ -388,7 +388,7 @@ pub(super) fn is_unknown(unknown: &mut HashMap<String, Instant>, topic: &str) ->
 }
 
 pub(super) fn send(
-    producer: &Producer,
+    producer: &mut Producer,
     topic: TopicId,
     event: &Event<'_>,
     tag: u64,

@@ -179,6 +179,9 @@ impl Pipeline {
         if !snapshot.all_read || !snapshot.waiting.is_empty() || ledger.in_flight_rows() > 0 {
             return Ok(());
         }
+        if !self.rows.producer.takes_records() {
+            return Ok(());
+        }
         let rows = ledger.taken().next_ordinal;
         let (mark, began_at) = (Mark::start(snapshot.work.slot_at), snapshot.began_at);
         self.checkpoint.phase = Phase::Stream;

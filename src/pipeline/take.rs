@@ -18,11 +18,19 @@ const HELD_INTERVAL: Duration = Duration::from_secs(5);
 const ENDING_INTERVAL: Duration = Duration::from_millis(100);
 
 impl Pipeline {
-    /// Takes messages until the buffer has no whole one, or the limit is reached.
-    pub(super) fn take_rows(&mut self) -> Result<(), Failure> {
+    /// Takes messages until the buffer has no whole one, or the limit is reached; says whether rows
+    /// were enqueued.
+    pub(super) fn take_rows(&mut self) -> Result<bool, Failure> {
+        let before = self.rows.ledger.in_flight_rows();
         if self.snapshot.is_some() {
-            return self.take_snapshot_rows();
+            self.take_snapshot_rows()?;
+        } else {
+            self.take_stream_rows()?;
         }
+        Ok(self.rows.ledger.in_flight_rows() > before)
+    }
+
+    fn take_stream_rows(&mut self) -> Result<(), Failure> {
         self.unread = true;
         while self.may_take() {
             let (message, length) = match self.stream.peek() {

@@ -11,14 +11,19 @@ use crate::config::Config;
 use crate::error::Failure;
 use crate::kafka::checkpoint::{Checkpoint, FORMAT, Phase, Unreadable};
 use crate::kafka::checkpoint_topic::{self, ReadError, Stored, UnreadableRecord};
-use crate::kafka::client::auxiliary;
+use crate::kafka::batch_limits::BATCH_SIZE;
+use crate::kafka::client::{auxiliary, producer_properties, transactional};
 use crate::kafka::producer::{Producer, Resolution, TOPIC_LIMIT, TopicId};
 use crate::kafka::topics::{CHECKPOINT_CONFIG, DEAD_LETTER_CONFIG, Made, Topics, Wanted};
+use crate::kafka::transaction;
 use crate::proof::Facts;
 use crate::status::HaltCode;
 
 /// How long reading the checkpoint may take.
 const READ_LIMIT: Duration = Duration::from_secs(15);
+
+/// The word for a checkpoint topic to which a transaction writes that has not ended.
+const OPEN: &str = "checkpoint_open";
 
 /// The word for a checkpoint topic that does not exist.
 pub(super) const NO_TOPIC: &str = "checkpoint_topic_missing";
@@ -65,7 +70,59 @@ pub(super) async fn ensure_topic(config: &Config, topics: &Topics) -> Result<(),
 
 /// Reads the newest checkpoint.
 pub(super) async fn read(config: &Config) -> Result<Stored, Failure> {
-    let stored = survey(config).await?;
+    readable(config, survey(config).await?)
+}
+
+/// Reads the newest checkpoint under the lock of the slot, when nothing can come behind it any
+/// more: whoever wrote in a transaction and left it open is fenced before.
+///
+/// In exactly-once that is done first and always. In at-least-once only after a change of
+/// `WALPOST_DELIVERY`, since it needs rights that this mode does not.
+pub(super) async fn take_over(config: &Config, producer: &mut Producer) -> Result<Stored, Failure> {
+    if producer.is_transactional() {
+        let doing = format!("take over the transactional.id {}", transaction::id(&config.name));
+        producer.init().await.map_err(|error| Failure::kafka(&doing, &error))?;
+    } else {
+        match read_to_the_end(config, Duration::ZERO).await {
+            Ok(stored) if !stored.checkpoint.as_ref().is_some_and(|it| it.transactional) => {
+                return readable(config, stored);
+            }
+            Err(failure) if failure.code() != OPEN => return Err(failure),
+            Ok(_) | Err(_) => fence(config).await?,
+        }
+    }
+    readable(config, read_to_the_end(config, READ_LIMIT).await?)
+}
+
+/// Ends what an exactly-once of before has left open, and keeps it from going on.
+pub(super) async fn fence(config: &Config) -> Result<(), Failure> {
+    tracing::info!("the last checkpoint stands in a transaction: ending what may be left open");
+    let properties = transactional_properties(config, false, BATCH_SIZE);
+    let fenced = tokio::runtime::Handle::current();
+    let fenced = tokio::task::spawn_blocking(move || {
+        let _inside = fenced.enter();
+        transaction::fence(&properties)
+    });
+    let doing = format!("take over the transactional.id {}", transaction::id(&config.name));
+    fenced
+        .await
+        .map_err(|error| Failure::again("internal", error.to_string()))?
+        .map_err(|error| Failure::kafka(&doing, &error))
+}
+
+/// The properties of the producer of exactly-once.
+pub(super) fn transactional_properties(
+    config: &Config,
+    create_topics: bool,
+    batch_size: usize,
+) -> Vec<(String, String)> {
+    let (kafka, name) = (&config.kafka, &config.name);
+    let properties =
+        producer_properties(kafka, name, config.events.max_event, create_topics, batch_size);
+    transactional(properties, name, config.transaction_interval)
+}
+
+fn readable(config: &Config, stored: Stored) -> Result<Stored, Failure> {
     match &stored.unreadable {
         Some(record) => Err(unreadable(config, record)),
         None => Ok(stored),
@@ -79,7 +136,23 @@ pub(super) async fn survey(config: &Config) -> Result<Stored, Failure> {
     let read = tokio::task::spawn_blocking(move || {
         checkpoint_topic::survey(client, &topic, &name, 0, READ_LIMIT)
     });
-    match read.await {
+    answered(config, read.await)
+}
+
+async fn read_to_the_end(config: &Config, patience: Duration) -> Result<Stored, Failure> {
+    let client = auxiliary(&config.kafka, &config.name);
+    let (topic, name) = (config.checkpoint_topic.clone(), config.name.clone());
+    let read = tokio::task::spawn_blocking(move || {
+        checkpoint_topic::survey_to_the_end(client, &topic, (&name, 0), patience, READ_LIMIT)
+    });
+    answered(config, read.await)
+}
+
+fn answered(
+    config: &Config,
+    answer: Result<Result<Stored, ReadError>, tokio::task::JoinError>,
+) -> Result<Stored, Failure> {
+    match answer {
         Ok(Ok(stored)) => Ok(stored),
         Ok(Err(error)) => {
             use rdkafka::types::RDKafkaErrorCode as Code;
@@ -90,11 +163,18 @@ pub(super) async fn survey(config: &Config) -> Result<Stored, Failure> {
                         Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition
                     )
                 ),
-                ReadError::Slow(_) | ReadError::Unreadable { .. } => false,
+                ReadError::Slow(_) | ReadError::Open | ReadError::Unreadable { .. } => false,
             };
             let topic = &config.checkpoint_topic;
+            let code = match &error {
+                ReadError::Open => OPEN,
+                ReadError::Kafka(_) if unknown => NO_TOPIC,
+                ReadError::Kafka(_) | ReadError::Slow(_) | ReadError::Unreadable { .. } => {
+                    "kafka_error"
+                }
+            };
             Err(Failure::again(
-                if unknown { NO_TOPIC } else { "kafka_error" },
+                code,
                 format!("failed to read the checkpoint from topic {topic}: {error}"),
             ))
         }
@@ -136,6 +216,7 @@ pub(super) async fn claim(
         timeline: facts.timeline,
         // The proof lets pass what has a table more.
         fingerprint: facts.fingerprint.clone(),
+        transactional: producer.is_transactional(),
         ..base
     };
     let key = Checkpoint::key(record.shard, record.generation);
@@ -144,7 +225,7 @@ pub(super) async fn claim(
         .deliver(topic, key.as_bytes(), Some(&record.encode()))
         .await
         .map_err(|error| Failure::kafka(doing, &error))?;
-    let again = read(config).await?;
+    let again = readable(config, read_to_the_end(config, READ_LIMIT).await?)?;
     let ours = again
         .checkpoint
         .as_ref()
@@ -236,6 +317,7 @@ pub(super) fn beginning(config: &Config, facts: &Facts, watched: &Watched) -> Ch
         prune_floor: facts.confirmed_flush_lsn,
         seen_lsn: crate::lsn::Lsn::INVALID,
         seen_time: 0,
+        transactional: false,
         floors: Vec::new(),
         kept: crate::kafka::floor::Kept::default(),
         unknown: serde_json::Map::new(),

@@ -446,6 +446,22 @@ pub(super) async fn say_what_is_not_sent(config: &Config, catalog: &Catalog) {
     }
 }
 
+/// The halt of exactly-once for a slot that was there, without any checkpoint: to go on from the
+/// slot's position may send again what was sent.
+pub(super) fn nothing_stored(config: &Config, facts: &Facts) -> Failure {
+    Failure::halt(
+        HaltCode::CheckpointLost,
+        format!(
+            "no checkpoint is stored for {}, but slot {} is there, at {}: what was sent from it before, if anything, cannot be told",
+            config.name, config.slot, facts.confirmed_flush_lsn
+        ),
+        format!(
+            "if nothing was ever sent from this slot, `walpost checkpoint set --resume-lsn {} --yes` begins where it stands; a slot that walpost makes itself needs no such step",
+            facts.confirmed_flush_lsn
+        ),
+    )
+}
+
 /// The command that sends the rows that are there now: up to this moment, where the table tells.
 async fn replay(config: &Config, catalog: &Catalog, name: &TableName) -> String {
     let found = catalog.table(&name.schema, &name.table).await.ok().flatten();

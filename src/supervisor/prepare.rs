@@ -7,11 +7,12 @@ use super::first_start::Made;
 use super::prove::Identity;
 use super::watcher::{self, Watching};
 use super::{Supervisor, claim, first_start};
-use crate::config::Config;
+use crate::config::{Config, Delivery};
 use crate::error::Failure;
 use crate::kafka::batch_limits::{self, BatchLimits};
 use crate::kafka::client::{ANSWER_LIMIT, auxiliary, producer_properties};
 use crate::kafka::floor::Moment;
+use crate::kafka::librdkafka::ClientError;
 use crate::kafka::producer::Producer;
 use crate::kafka::topics::Topics;
 use crate::lsn::Lsn;
@@ -80,6 +81,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         };
         let first_start::Begun { watched, mut made } =
             first_start::prepare(&config, &mut reached, &self.nonce, waits).await?;
+        self.made_slot |= made.is_some();
         let (mut stream, identity) = self.take_slot(&config, &reached, &mut made).await?;
         let claimed = {
             let proof = self.prove_and_claim(&config, &mut reached, (&watched, &identity), made);
@@ -151,14 +153,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
     async fn reach(&self, config: &Config) -> Result<Reached, Failure> {
         let create_topics = config.topic_partitions.is_none();
         let batch_size = self.batch_limits.batch_size(batch_limits::configured(&config.kafka));
-        let properties = producer_properties(
-            &config.kafka,
-            &config.name,
-            config.events.max_event,
-            create_topics,
-            batch_size,
-        );
-        let producer = Producer::new(&properties).map_err(|error| {
+        let mut producer = producer(config, create_topics, batch_size).map_err(|error| {
             Failure::again("kafka_error", format!("failed to make the producer: {error}"))
         })?;
         let handle = producer.handle();
@@ -170,7 +165,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
                     self.teller.kafka_certificate(producer.certificate_expiry());
                     Ok(id)
                 }
-                Ok(None) | Err(_) => Err(self.kafka_unreachable(config, &producer)),
+                Ok(None) | Err(_) => Err(self.kafka_unreachable(config, &mut producer)),
             }
         };
         let postgres = async {
@@ -194,7 +189,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
     }
 
     /// Says why no broker answered, from what librdkafka reported meanwhile.
-    fn kafka_unreachable(&self, config: &Config, producer: &Producer) -> Failure {
+    fn kafka_unreachable(&self, config: &Config, producer: &mut Producer) -> Failure {
         use crate::kafka::librdkafka::Happening;
         use crate::kafka::producer::is_authentication;
         let mut last = None;
@@ -274,6 +269,27 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
                 Failure::postgres(&format!("start replication from slot {}", config.slot), error)
             }
             Err(failure) => failure,
+        }
+    }
+}
+
+/// A producer for this way of delivery.
+fn producer(
+    config: &Config,
+    create_topics: bool,
+    batch_size: usize,
+) -> Result<Producer, ClientError> {
+    match config.delivery {
+        Delivery::AtLeastOnce => Producer::new(&producer_properties(
+            &config.kafka,
+            &config.name,
+            config.events.max_event,
+            create_topics,
+            batch_size,
+        )),
+        Delivery::ExactlyOnce => {
+            let properties = claim::transactional_properties(config, create_topics, batch_size);
+            Producer::transactional(properties)
         }
     }
 }
@@ -423,6 +439,7 @@ fn settings(
     Settings {
         rows,
         max_in_flight: config.max_in_flight,
+        transaction_interval: config.transaction_interval,
         // The server gives up after its time-out; three chances before that.
         status_interval: (config.database.wal_sender_timeout / 3).min(Duration::from_secs(10)),
         shutdown_timeout: config.shutdown_timeout,

@@ -3,7 +3,7 @@
 use super::first_start::Made;
 use super::prepare::{Reached, Watched, moment, slot};
 use super::{Supervisor, claim, first_start, snapshot};
-use crate::config::{Config, Snapshot};
+use crate::config::{Config, Delivery, Snapshot};
 use crate::error::Failure;
 use crate::kafka::checkpoint::{Checkpoint, Phase};
 use crate::kafka::producer::TopicId;
@@ -36,7 +36,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         (watched, identity): (&Watched, &Identity),
         made: Option<Made>,
     ) -> Result<Claimed, Failure> {
-        let stored = claim::read(config).await?;
+        let stored = claim::take_over(config, &mut reached.producer).await?;
         let slot = slot(config, &reached.catalog).await?;
         let last_transaction = match &stored.checkpoint {
             Some(checkpoint) if checkpoint.xid != 0 => {
@@ -75,6 +75,9 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
                     "kafka_error",
                     "the checkpoint that was written a moment ago is not there",
                 ));
+            }
+            (None, None) if config.delivery == Delivery::ExactlyOnce && !self.made_slot => {
+                return Err(first_start::nothing_stored(config, &facts));
             }
             (None, None) => first_start::adopt(config, &reached.catalog, &facts, watched).await,
         };

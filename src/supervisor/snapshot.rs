@@ -163,7 +163,7 @@ pub(super) async fn announce(
         .await
         .map_err(|error| Failure::postgres("identify the system", &error))?;
     connection.close().await;
-    let stored = claim::read(config).await?;
+    let stored = claim::take_over(config, &mut reached.producer).await?;
     let facts = Facts {
         system_identifier: identity.system_id.to_string(),
         timeline: identity.timeline,

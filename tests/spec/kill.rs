@@ -133,7 +133,11 @@ fn a_stopped_walpost_repeats_nothing() {
 /// Of twelve kills eight meet a moment with a thousand and more in flight, as when a large transaction
 /// is relayed; three any moment with something in flight, soon or late; one the start, where the next
 /// generation is claimed.
-fn wait_for_the_moment(walpost: &mut Walpost, random: &mut Random, number: usize) -> u64 {
+pub(super) fn wait_for_the_moment(
+    walpost: &mut Walpost,
+    random: &mut Random,
+    number: usize,
+) -> u64 {
     let (pause, least) = match number % 12 {
         9 => {
             std::thread::sleep(Duration::from_millis(random.between(0, 600)));

@@ -17,6 +17,8 @@ mod dead_letters;
 #[cfg(test)]
 mod events;
 #[cfg(test)]
+mod exactly_once;
+#[cfg(test)]
 mod groups;
 #[cfg(test)]
 mod halts;

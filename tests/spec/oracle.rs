@@ -40,6 +40,25 @@ pub(crate) const PARTITIONS: u32 = 4;
 /// tables, publication, walpost's slot and the slot that [`Commits`] reads, topics.
 #[track_caller]
 pub(crate) fn prepare(database: &Database, kafka: &Kafka) -> Settings {
+    let settings = prepare_without_slot(database, kafka);
+    make_slot(database, database.name());
+    settings
+}
+
+/// As [`prepare`], in exactly-once, where walpost makes its slot itself.
+#[track_caller]
+pub(crate) fn prepare_once(database: &Database, kafka: &Kafka) -> Settings {
+    prepare_without_slot(database, kafka).env("WALPOST_DELIVERY", "exactly-once")
+}
+
+#[track_caller]
+fn make_slot(database: &Database, slot: &str) {
+    let made = format!("select lsn from pg_create_logical_replication_slot('{slot}', 'pgoutput')");
+    database.value(&made);
+}
+
+#[track_caller]
+fn prepare_without_slot(database: &Database, kafka: &Kafka) -> Settings {
     let name = database.name();
     database.create_outbox();
     Workload::create_tables(database);
@@ -47,11 +66,7 @@ pub(crate) fn prepare(database: &Database, kafka: &Kafka) -> Settings {
         "create publication walpost for table outbox
          with (publish = 'insert', publish_via_partition_root = true)",
     );
-    for slot in [name.to_owned(), Commits::slot(database)] {
-        database.value(&format!(
-            "select lsn from pg_create_logical_replication_slot('{slot}', 'pgoutput')"
-        ));
-    }
+    make_slot(database, &Commits::slot(database));
     for topic in topics(database) {
         kafka.create_topic(&topic, PARTITIONS, &[]);
     }

@@ -152,7 +152,7 @@ fn walpost_recovers_by_itself_from_a_killed_kafka() {
 
 /// Waits until `count` more rows are there.
 #[track_caller]
-fn flow(deliveries: &mut Deliveries, walpost: &mut Walpost, count: usize) {
+pub(super) fn flow(deliveries: &mut Deliveries, walpost: &mut Walpost, count: usize) {
     let before = deliveries.different();
     until(&format!("{count} more rows"), || {
         assert!(walpost.is_running(), "walpost ended: {}", walpost.log());

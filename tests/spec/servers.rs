@@ -28,6 +28,7 @@ mod database;
 pub(crate) mod http;
 mod kafka;
 mod postgres;
+pub(crate) mod proxy;
 mod record;
 mod smoke;
 #[expect(dead_code, reason = "a handle of the whole program; its users come one by one")]

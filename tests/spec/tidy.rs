@@ -89,6 +89,15 @@ fn only_the_boundary_to_librdkafka_is_unsafe() {
 }
 
 #[test]
+fn nothing_aborts_a_transaction() {
+    // While a request to commit may be on its way, an abort may end the next transaction. Whatever is in
+    // doubt is left to the next generation.
+    for (file, text) in sources() {
+        assert!(!text.contains("abort_transaction"), "src/{file}");
+    }
+}
+
+#[test]
 fn the_repository_stands_alone() {
     let folders = ["src", "tests", "deploy", "helm"];
     let ends = [".rs", ".md", ".sh", ".py", ".yaml", ".yml", ".toml"];

@@ -72,7 +72,7 @@ mod tests {
     fn a_property_says_what_is_accepted_and_what_is_taken_when_nothing_is_set() {
         let schema = schema();
         let property = |name: &str| &schema["properties"][name];
-        assert_eq!(property("WALPOST_DELIVERY")["enum"], json!(["at-least-once"]));
+        assert_eq!(property("WALPOST_DELIVERY")["enum"], json!(["at-least-once", "exactly-once"]));
         assert_eq!(property("WALPOST_CREATE")["enum"], json!(["true", "false"]));
         assert_eq!(property("WALPOST_MAX_IN_FLIGHT")["default"], "16MiB");
         assert_eq!(property("WALPOST_MAX_IN_FLIGHT")["pattern"], SIZE);

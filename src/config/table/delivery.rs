@@ -10,10 +10,10 @@ pub(super) const VARIABLES: &[Variable] = &[
         "WALPOST_DELIVERY",
         "at-least-once",
         "at-least-once",
-        "at-least-once; exactly-once is not available in this version.",
+        "at-least-once, or exactly-once: events and checkpoint in Kafka transactions, for \
+         consumers with isolation.level=read_committed.",
     )
-    .words(&["at-least-once", "exactly-once"])
-    .later_words(&["exactly-once"]),
+    .words(&["at-least-once", "exactly-once"]),
     variable(
         Delivery,
         "WALPOST_TRANSACTION_INTERVAL",
@@ -21,7 +21,6 @@ pub(super) const VARIABLES: &[Variable] = &[
         "100ms",
         "Length of a Kafka transaction in exactly-once.",
     )
-    .later()
     .duration("10ms", "1m"),
     variable(
         Delivery,

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::super::claim;
 use super::super::prepare::{moment, under_heartbeat};
 use super::{Action, Plan, Survey};
-use crate::config::Config;
+use crate::config::{Config, Delivery};
 use crate::error::Failure;
 use crate::kafka::checkpoint::Checkpoint;
 use crate::kafka::client::auxiliary;
@@ -59,6 +59,13 @@ pub(crate) async fn carry_out(
     let facts = survey.found.facts.clone();
     let written = under_heartbeat(&mut stream, async {
         unchanged(config, &survey, &facts).await?;
+        if config.delivery == Delivery::ExactlyOnce
+            || survey.found.stored.checkpoint.as_ref().is_some_and(|stored| stored.transactional)
+        {
+            claim::fence(config).await?;
+            // What it left undecided is decided now, and may be more than was looked at.
+            unchanged(config, &survey, &facts).await?;
+        }
         claim::claim(config, &mut survey.producer, record, (&survey.found.stored, &facts, &nonce))
             .await
     })

@@ -20,6 +20,8 @@ pub(crate) enum Repeats {
     /// Yes, and between newer rows: a process that was frozen sends what it still holds while its
     /// successor is ahead.
     AmongNewer,
+    /// Never at all.
+    Never,
 }
 
 /// One record of the topics.
@@ -95,6 +97,10 @@ impl Deliveries {
                 state.next
             );
             let first = number == state.next;
+            assert!(
+                first || *repeats != Repeats::Never,
+                "row {number} of {key} came twice (period {period}, {record:?})"
+            );
             let row = (key.clone(), number);
             let before = rows.insert(id, row.clone());
             assert_eq!(
@@ -106,7 +112,7 @@ impl Deliveries {
             let must_follow = match repeats {
                 Repeats::BetweenPeriods => last_period == *period,
                 Repeats::WithinPeriods => last_period == *period && !goes_back,
-                Repeats::AmongNewer => false,
+                Repeats::AmongNewer | Repeats::Never => false,
             };
             if must_follow {
                 assert_eq!(

@@ -12,9 +12,11 @@ use tokio::time::Instant;
 
 use super::super::servers::{Kafka, PATIENCE, until};
 
-/// Reads topics from their beginning, each record once.
+/// Reads topics from their beginning, each record once, as a consumer of committed records does.
 pub(super) struct Reader {
-    consumer: BaseConsumer,
+    /// One for each topic: what says that the end of a partition is reached does not say of which
+    /// topic.
+    consumers: Vec<BaseConsumer>,
     topics: Vec<String>,
     /// The next offset of each partition that is read.
     next: Ends,
@@ -31,18 +33,23 @@ impl std::fmt::Debug for Reader {
 
 impl Reader {
     pub(super) fn new(kafka: &Kafka, topics: Vec<String>) -> Self {
-        let consumer = ClientConfig::new()
-            .set("bootstrap.servers", kafka.bootstrap())
-            .set("group.id", "walpost-oracle")
-            .set("enable.auto.commit", "false")
-            .set("auto.offset.reset", "earliest")
-            .set("allow.auto.create.topics", "false")
-            .set("fetch.wait.max.ms", "20")
-            // A broker that was down is tried again soon.
-            .set("reconnect.backoff.max.ms", "500")
-            .create()
-            .unwrap();
-        Self { consumer, topics, next: BTreeMap::new() }
+        let consumer = || {
+            ClientConfig::new()
+                .set("bootstrap.servers", kafka.bootstrap())
+                .set("group.id", "walpost-oracle")
+                .set("enable.auto.commit", "false")
+                .set("enable.partition.eof", "true")
+                .set("auto.offset.reset", "earliest")
+                .set("isolation.level", "read_committed")
+                .set("allow.auto.create.topics", "false")
+                .set("fetch.wait.max.ms", "20")
+                // A broker that was down is tried again soon.
+                .set("reconnect.backoff.max.ms", "500")
+                .create()
+                .unwrap()
+        };
+        let consumers = topics.iter().map(|_| consumer()).collect();
+        Self { consumers, topics, next: BTreeMap::new() }
     }
 
     /// Hands over every record that was there when this was called and was not handed over before,
@@ -50,29 +57,41 @@ impl Reader {
     #[track_caller]
     pub(super) fn read(&mut self, mut take: impl FnMut(usize, &BorrowedMessage<'_>)) {
         let ends = self.ends();
-        if self.consumer.assignment().unwrap().count() < ends.len() {
-            let mut list = TopicPartitionList::new();
-            for (topic, partition) in ends.keys() {
-                let next = *self.next.entry((topic.clone(), *partition)).or_insert(0);
-                list.add_partition_offset(topic, *partition, Offset::Offset(next)).unwrap();
-            }
-            self.consumer.assign(&list).unwrap();
-        }
-        let deadline = Instant::now() + PATIENCE;
-        let unread = |next: &Ends| ends.iter().any(|(partition, end)| next[partition] < *end);
-        while unread(&self.next) {
-            assert!(Instant::now() < deadline, "{:?} not read to {ends:?} in time", self.next);
-            match self.consumer.poll(Duration::from_millis(100)) {
-                Some(Ok(message)) => {
-                    let topic = self.topics.iter().position(|topic| topic == message.topic());
-                    take(topic.unwrap(), &message);
-                    let partition = (message.topic().to_owned(), message.partition());
-                    // Compaction and transaction markers leave gaps.
-                    self.next.insert(partition, message.offset() + 1);
+        for (number, topic) in self.topics.iter().enumerate() {
+            let mut unread = TopicPartitionList::new();
+            for (place, end) in ends.iter().filter(|((name, _), _)| name == topic) {
+                let next = *self.next.entry(place.clone()).or_insert(0);
+                if next < *end {
+                    unread.add_partition_offset(topic, place.1, Offset::Offset(next)).unwrap();
                 }
-                // A broker that comes back from an outage; the deadline holds.
-                Some(Err(error)) => println!("reading {:?}: {error}", self.topics),
-                None => self.skip_gap(&ends),
+            }
+            let mut unfinished = unread.count();
+            if unfinished == 0 {
+                continue;
+            }
+            let consumer = &self.consumers[number];
+            // Assigned anew, so that an end that is told is one that was found after this.
+            consumer.assign(&unread).unwrap();
+            let deadline = Instant::now() + PATIENCE;
+            while unfinished > 0 {
+                assert!(Instant::now() < deadline, "{:?} not read to {ends:?} in time", self.next);
+                match consumer.poll(Duration::from_millis(100)) {
+                    Some(Ok(message)) => {
+                        take(number, &message);
+                        let place = (topic.clone(), message.partition());
+                        self.next.insert(place, message.offset() + 1);
+                    }
+                    // Compaction and the marks of transactions leave gaps, also at the end.
+                    Some(Err(KafkaError::PartitionEOF(partition))) => {
+                        let place = (topic.clone(), partition);
+                        let next = self.next[&place].max(ends[&place]);
+                        self.next.insert(place, next);
+                        unfinished -= 1;
+                    }
+                    // A broker that comes back from an outage; the deadline holds.
+                    Some(Err(error)) => println!("reading {topic}: {error}"),
+                    None => {}
+                }
             }
         }
     }
@@ -88,19 +107,6 @@ impl Reader {
         self.ends().values().sum()
     }
 
-    /// A partition whose last offsets were compacted away never delivers them.
-    fn skip_gap(&mut self, ends: &Ends) {
-        let positions = self.consumer.position().unwrap();
-        for place in positions.elements() {
-            let partition = (place.topic().to_owned(), place.partition());
-            if let (Offset::Offset(at), Some(end)) = (place.offset(), ends.get(&partition))
-                && at >= *end
-            {
-                self.next.insert(partition, at);
-            }
-        }
-    }
-
     /// Where the partitions end. A broker that was frozen has no leaders for a moment when it comes
     /// back, so it is asked until it answers.
     #[track_caller]
@@ -110,12 +116,11 @@ impl Reader {
 
     fn try_ends(&self) -> Result<Ends, KafkaError> {
         let mut ends = BTreeMap::new();
-        for name in &self.topics {
-            let metadata = self.consumer.fetch_metadata(Some(name), PATIENCE)?;
+        for (consumer, name) in self.consumers.iter().zip(&self.topics) {
+            let metadata = consumer.fetch_metadata(Some(name), PATIENCE)?;
             for topic in metadata.topics().iter().filter(|topic| topic.error().is_none()) {
                 for partition in topic.partitions() {
-                    let (_, end) =
-                        self.consumer.fetch_watermarks(name, partition.id(), PATIENCE)?;
+                    let (_, end) = consumer.fetch_watermarks(name, partition.id(), PATIENCE)?;
                     ends.insert((name.clone(), partition.id()), end);
                 }
             }

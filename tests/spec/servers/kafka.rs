@@ -11,6 +11,7 @@ use rdkafka::topic_partition_list::Offset;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
+use super::proxy::Proxy;
 use super::{PATIENCE, Record, folder, free_ports, script, signal, until, within};
 
 /// After a kill the controller waits for the dead broker's session to end before it lets the new one
@@ -70,6 +71,25 @@ impl Kafka {
         let mechanisms = "sasl.enabled.mechanisms=PLAIN".to_owned();
         let broker = Self::start_on(port, &[listeners, mechanisms, users]);
         (broker, address)
+    }
+
+    /// A broker of one's own with a proxy in front of it, and the proxy's address. The broker tells
+    /// clients that come that way to come that way again.
+    #[track_caller]
+    pub(crate) fn start_with_proxy() -> (Self, Proxy, String) {
+        let port = free_ports(4);
+        let address = format!("127.0.0.1:{}", port + 3);
+        let plain = format!("PLAINTEXT://127.0.0.1:{port}");
+        let listeners = format!(
+            "listeners={plain},CONTROLLER://127.0.0.1:{},PROXIED://127.0.0.1:{}",
+            port + 1,
+            port + 2
+        );
+        let advertised = format!("advertised.listeners={plain},PROXIED://{address}");
+        let map = "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,\
+                   PROXIED:PLAINTEXT";
+        let broker = Self::start_on(port, &[listeners, advertised, map.to_owned()]);
+        (broker, Proxy::start(port + 3, port + 2), address)
     }
 
     #[track_caller]
