@@ -389,6 +389,14 @@ impl Ledger {
         self.in_flight_rows == 0 && (self.is_settled() || matches!(self.due(), Due::Idle(..)))
     }
 
+    /// Whether the stored checkpoint covers every row that was taken, though perhaps not the end of
+    /// their transaction: a new generation would send none of them again.
+    #[must_use]
+    pub fn rows_are_covered(&self) -> bool {
+        let rows = |mark: Mark| (mark.commit_lsn, mark.next_ordinal);
+        self.in_flight_rows == 0 && rows(self.checkpointed) == rows(self.taken)
+    }
+
     /// How far the slot may be flushed.
     #[must_use]
     pub fn flush_lsn(&self) -> Lsn {

@@ -57,6 +57,7 @@ mod snapshot;
 mod statistics;
 mod take;
 mod tell;
+mod trouble;
 
 pub(crate) use question::TopicMaker;
 pub(crate) use refusal::{Alone, Refusals, Suspects};

@@ -521,9 +521,12 @@ pub fn meaning(code: RDKafkaErrorCode) -> Meaning {
         | Code::InvalidRecord
         | Code::InvalidMessage
         | Code::PolicyViolation => Meaning::Refused,
-        Code::PurgeQueue | Code::PurgeInflight | Code::Fatal | Code::GaplessGuarantee => {
-            Meaning::Secondary
-        }
+        // `State`: a record for a transaction that has failed, of which no report has told yet.
+        Code::PurgeQueue
+        | Code::PurgeInflight
+        | Code::Fatal
+        | Code::GaplessGuarantee
+        | Code::State => Meaning::Secondary,
         Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch => Meaning::Fenced,
         _ => Meaning::Again,
     }

@@ -262,7 +262,9 @@ fn the_rows_of_a_refused_batch_lie_between_two_marks() {
     assert!(!ledger.rows_are_stored());
     deliver(&mut ledger, second, 256);
     deliver(&mut ledger, third, 88);
-    assert!(!ledger.rows_are_stored(), "confirmed is not stored");
+    assert!(!ledger.rows_are_stored() && !ledger.rows_are_covered(), "confirmed is not stored");
     checkpoint(&mut ledger);
-    assert!(ledger.rows_are_stored());
+    assert!(ledger.rows_are_stored() && ledger.rows_are_covered());
+    ledger.commit(L(100), L(110)).expect("commit");
+    assert!(!ledger.rows_are_stored() && ledger.rows_are_covered(), "only the end is not stored");
 }

@@ -1,18 +1,17 @@
 //! What happens after the enqueueing: delivery reports, checkpoints, status updates, the drain.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rdkafka::types::RDKafkaErrorCode as Code;
 use tokio::time::Instant;
 
-use super::refusal::Suspects;
 use super::rows::{Rows, Until, now_unix_micros};
+use super::trouble::Troubles;
 use super::{Outcome, Pipeline, Settings};
 use crate::error::Failure;
 use crate::kafka::checkpoint::Checkpoint;
 use crate::kafka::floor::Moment;
-use crate::kafka::librdkafka::{ClientError, Happening};
+use crate::kafka::librdkafka::Happening;
 use crate::kafka::producer::{CHECKPOINT_TAG, Meaning, is_authentication, meaning};
 use crate::ledger::{Due, Mark};
 use crate::lsn::Lsn;
@@ -34,20 +33,13 @@ const ASKED_INTERVAL: Duration = Duration::from_secs(1);
 /// With more than this under way, waiting for fuller batches gains more than it costs.
 const FEW: u64 = 256;
 
-/// How long a broken producer may take to report what broke it. It comes in the same millisecond.
-const CAUSE_LIMIT: Duration = Duration::from_secs(1);
-
 impl Pipeline {
     /// Takes Kafka's reports.
     pub(super) fn deliveries(&mut self) -> Result<Option<Outcome>, Failure> {
-        let mut failed: Option<(String, ClientError)> = None;
-        let mut refused: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-        let mut unknown_to_kafka = None;
-        let mut fatal = None;
+        let mut trouble = Troubles::default();
         let mut violation = None;
         let mut stored = false;
         let now = now_unix_micros() + self.settings.clock_skew;
-        let (mut thrown_away, mut uncommitted) = (false, None);
         let Rows { ledger, producer, teller, .. } = &mut self.rows;
         let counts = &self.counts;
         let in_snapshot = self.snapshot.is_some();
@@ -73,33 +65,22 @@ impl Pipeline {
             }
             Happening::Failed { tag, topic, error } => {
                 teller.produce_error(error.code);
-                if meaning(error.code) == Meaning::Refused {
-                    let (first, last) = refused.entry(topic.clone()).or_insert((tag, tag));
-                    (*first, *last) = ((*first).min(tag), (*last).max(tag));
-                }
-                let secondary = meaning(error.code) == Meaning::Secondary;
-                thrown_away |= secondary;
-                if failed.is_none() && !secondary {
-                    failed = Some((topic, error));
-                }
+                trouble.failed(tag, topic, error);
             }
-            Happening::Transaction(error) => uncommitted = Some(error),
-            Happening::Fatal(error) => fatal = Some(error),
+            Happening::Transaction(error) => trouble.uncommitted = Some(error),
+            Happening::Fatal(error) => trouble.fatal = Some(error),
             Happening::Statistics(text) => teller.statistics(text),
             Happening::Notice(error) => {
                 teller.kafka_trouble(&error.to_string());
                 if is_authentication(&error) {
-                    unknown_to_kafka.get_or_insert(error);
+                    trouble.unknown_to_kafka.get_or_insert(error);
                 }
             }
         });
         if let Some(violation) = violation {
             return Err(Failure::again("internal", violation.to_string()));
         }
-        if thrown_away && failed.is_none() {
-            // A transaction that fails as a whole takes its records with it without a reason.
-            failed = producer.cause().map(|error| (String::new(), error));
-        }
+        trouble.look_for_cause(producer);
         if stored {
             teller.checkpoint();
             self.stored_at = Some(Instant::now());
@@ -107,17 +88,8 @@ impl Pipeline {
         if confirmed || stored {
             self.confirmed_at = Some(Instant::now());
         }
-        if let Some(error) = fatal {
-            self.fatal.get_or_insert((error, Instant::now()));
-        }
         self.look_for_new_client();
-        match (failed, uncommitted, unknown_to_kafka) {
-            (Some((topic, error)), ..) => self.delivery_failed(&topic, &error, refused).map(Some),
-            (None, Some(error), _) => Err(Failure::kafka("commit a transaction", &error)),
-            // librdkafka would try the same password for ever. The next generation has it read again.
-            (None, None, Some(error)) => Err(Failure::kafka_authentication(&error)),
-            (None, None, None) => self.fatal_without_cause(),
-        }
+        self.concerned(trouble)
     }
 
     /// In exactly-once the producer may have got itself another client between two transactions.
@@ -131,60 +103,6 @@ impl Pipeline {
             question.answer.abort();
             self.unread = true;
         }
-    }
-
-    /// The producer is broken, and no report has told by which record.
-    ///
-    /// With `enable.gapless.guarantee` librdkafka says first that it is broken, then by a delivery
-    /// report which record the broker refused (measured with librdkafka 2.12.1). Only the report
-    /// tells a refused row, which is to be found, from a producer that is to be made anew.
-    pub(super) fn fatal_without_cause(&self) -> Result<Option<Outcome>, Failure> {
-        match &self.fatal {
-            Some((error, since)) if since.elapsed() >= CAUSE_LIMIT => {
-                self.delivery_failed("", error, BTreeMap::new()).map(Some)
-            }
-            Some(_) | None => Ok(None),
-        }
-    }
-
-    /// A record was not delivered, as far as is known: the generation ends.
-    fn delivery_failed(
-        &self,
-        topic: &str,
-        error: &ClientError,
-        mut refused: BTreeMap<String, (u64, u64)>,
-    ) -> Result<Outcome, Failure> {
-        refused.remove(&self.settings.checkpoint_topic);
-        let ledger = &self.rows.ledger;
-        let what = meaning(error.code);
-        if what == Meaning::Refused && !refused.is_empty() {
-            let in_flight = ledger.in_flight_rows();
-            tracing::warn!(topic, %error, in_flight, "kafka refused a batch of records");
-            if let Some(alone) = self.alone {
-                return Ok(Outcome::RefusedAlone { alone, said: error.to_string() });
-            }
-            let suspects = refused.into_iter().filter_map(|(topic, (first, last))| {
-                let (after, until) = ledger.span(first, last)?;
-                Some(Suspects { topic, in_snapshot: self.snapshot.is_some(), after, until })
-            });
-            return Ok(Outcome::RefusedBatch {
-                suspects: suspects.collect(),
-                too_large: matches!(
-                    error.code,
-                    Code::MessageSizeTooLarge | Code::MessageBatchTooLarge
-                ),
-            });
-        }
-        let letter = topic == self.settings.rows.dlq_topic;
-        if letter && matches!(what, Meaning::Forbidden | Meaning::TopicGone) {
-            return Ok(Outcome::LetterFailed { said: error.to_string() });
-        }
-        let doing = if topic.is_empty() {
-            "write to kafka".to_owned()
-        } else {
-            format!("write to topic {topic}")
-        };
-        Err(Failure::kafka(&doing, error))
     }
 
     /// Takes over which of the rows passed are not in Kafka. Rows that were taken and are not

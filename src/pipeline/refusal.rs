@@ -7,8 +7,12 @@
 //!   counts compressed bytes; only the broker knows. It is sent when everything before it is
 //!   stored, and nothing is sent until Kafka has answered. So its refusal repeats no row.
 //! - The other rows of a refused batch are *suspects*, as long as the topic's limit does not
-//!   explain the refusal: sent one at a time, they show which of them Kafka means.
-//! - Only a record that was refused alone makes a bad row.
+//!   explain the refusal: sent in that same way, they show which of them Kafka means.
+//! - Only a record that was refused alone makes a bad row. Its dead letter is sent in that way too,
+//!   and stored before the next row, so that a refusal that follows does not write it again.
+//!
+//! In exactly-once a record that is sent alone has a transaction of its own. What was refused with
+//! others was never committed, so consumers of committed records see no repeat.
 //!
 //! # In the snapshot of a first start
 //!
@@ -158,14 +162,6 @@ impl Refusals {
 
     /// How the event of this row is to be sent; `fits` when its topic takes it uncompressed.
     pub(super) fn way(&self, topic: &str, place: Place, fits: bool) -> Way {
-        if !fits {
-            // Of a snapshot nothing is ever stored.
-            return if place.is_in_snapshot() {
-                Way::AloneAfterConfirmed
-            } else {
-                Way::AloneAfterStored
-            };
-        }
         let position = place.position();
         let suspect = self.suspects.iter().any(|suspects| {
             suspects.topic == topic
@@ -173,12 +169,19 @@ impl Refusals {
                 && suspects.until.covers(position)
                 && !suspects.after.covers(position)
         });
-        if suspect { Way::AloneAfterConfirmed } else { Way::Batched }
+        match (fits && !suspect, place) {
+            (true, _) => Way::Batched,
+            (false, Place::Stream(_)) => Way::AloneAfterStored,
+            // Of a snapshot nothing is ever stored.
+            (false, Place::Snapshot(..)) => Way::AloneAfterConfirmed,
+        }
     }
 
-    /// How a dead letter is to be sent: alone too when the last one could not be written.
+    /// How a dead letter is to be sent: alone too when the last one could not be written, and when
+    /// its row was refused.
     pub(super) fn letters_way(&self, topic: &str, place: Place, fits: bool) -> Way {
-        self.way(topic, place, fits && self.letter_failed.is_none())
+        let ordinary = self.letter_failed.is_none() && self.of(place).is_none();
+        self.way(topic, place, fits && ordinary)
     }
 
     /// A dead letter was enqueued that is not sent alone, or was written.

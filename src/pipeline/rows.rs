@@ -74,7 +74,7 @@ impl Until {
     pub(super) fn is_met(self, ledger: &Ledger) -> bool {
         match self {
             Self::Confirmed => ledger.in_flight_rows() == 0,
-            Self::Stored => ledger.rows_are_stored(),
+            Self::Stored => ledger.rows_are_covered(),
         }
     }
 }

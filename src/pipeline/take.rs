@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::Pipeline;
 use super::refusal::Sent;
-use super::rows::Taken;
+use super::rows::{Taken, Until};
 use crate::error::Failure;
 use crate::pgoutput;
 use crate::postgres::replication::ReplicationMessage;
@@ -114,6 +114,9 @@ impl Pipeline {
         if let Some(alone) = self.alone.filter(|_| ledger.in_flight_rows() == 0) {
             if alone.sent != Sent::Event {
                 self.rows.refusals.letter_written();
+                // Of a snapshot nothing is ever stored.
+                let waits = !alone.place.is_in_snapshot() && !Until::Stored.is_met(ledger);
+                self.waits = waits.then_some(Until::Stored);
             }
             self.alone = None;
             self.unread = true;
