@@ -562,4 +562,22 @@ mod tests {
             false,
         );
     }
+
+    #[tokio::test]
+    async fn the_limits_of_topics_go_along_to_a_new_client() {
+        let client =
+            || Client::new([("bootstrap.servers", "127.0.0.1:1")].into_iter()).expect("properties");
+        let properties = [("bootstrap.servers".to_owned(), "127.0.0.1:1".to_owned())];
+        let mut producer = Producer::new(&properties).expect("properties");
+        // Not in the order of their names.
+        for (name, limit) in [("z", 1), ("a", 2), ("m", 3)] {
+            let topic = producer.client.topic(name).expect("a name");
+            let id = producer.learn(name, topic);
+            producer.limit(id, limit);
+        }
+        let fresh = client();
+        let topics = renewed(&producer.by_name, &producer.topics, &fresh).expect("names");
+        assert_eq!(topics.iter().map(|known| known.limit).collect::<Vec<_>>(), [1, 2, 3]);
+        assert!(topics.iter().all(|known| fresh.owns(&known.topic)));
+    }
 }

@@ -167,7 +167,7 @@ fn a_limit_may_be_lowered_and_raised_under_way() {
 
 /// A refusal that has nothing to do with size: Kafka wants a key in a compacted topic.
 #[test]
-fn a_row_without_a_key_for_a_compacted_topic_is_found_among_others() {
+fn rows_without_a_key_for_a_compacted_topic_are_found_among_others() {
     let (database, kafka) = (Postgres::oldest().database("keyless"), Kafka::shared());
     let name = database.name();
     let topic = format!("{name}.order");
@@ -175,15 +175,100 @@ fn a_row_without_a_key_for_a_compacted_topic_is_found_among_others() {
     kafka.make_topic(&topic, 1, &[("cleanup.policy", "compact")]);
     let _walpost = start(&database, kafka);
     database.execute(
-        "insert into outbox select n::text, 'order', case when n <> 700 then 'k' end, 'Placed', '{}'
-         from generate_series(1, 1000) as n",
+        "insert into outbox select n::text, 'order', case when n not in (700, 705) then 'k' end,
+             'Placed', '{}' from generate_series(1, 1000) as n",
     );
-    let letters = kafka.wait_for_records(&format!("{name}.dlq"), 1);
     let records = records_up_to(kafka, &topic, 1000);
-    let repeats = check(&records, (1..=1000).filter(|n| *n != 700));
-    figure(&format!("a row without a key: {repeats} repeats of 1,000 rows"));
-    letter_of(&letters, "700", "refused_by_broker");
-    assert_eq!(letters[0].value_text(), "{}");
+    let repeats = check(&records, (1..=1000).filter(|n| ![700, 705].contains(n)));
+    figure(&format!("two rows without a key: {repeats} repeats of 1,000 rows"));
+    // The batch of the first is where it begins again; the second repeats nothing, and no letter.
+    let from_there = ids(&records).into_iter().filter(|id| id.parse::<u32>().unwrap() > 700);
+    assert_eq!(from_there.count(), 299);
+    let letters = kafka.records(&format!("{name}.dlq"));
+    assert_eq!(letters.len(), 2, "{letters:#?}");
+    for (letter, row) in letters.chunks(1).zip(["700", "705"]) {
+        letter_of(letter, row, "refused_by_broker");
+        assert_eq!(letter[0].value_text(), "{}");
+    }
+}
+
+/// What was refused with others was never committed.
+#[test]
+fn in_exactly_once_a_refusal_repeats_no_committed_row_and_no_letter() {
+    let (database, kafka) = (Postgres::newest().database("once_limits"), Kafka::shared());
+    let name = database.name();
+    let topic = |topic: &str| format!("{name}.{topic}");
+    database.execute(TABLE);
+    let limit = ("max.message.bytes", "100000");
+    kafka.make_topic(&topic("order"), 1, &[("cleanup.policy", "compact"), limit]);
+    kafka.make_topic(&topic("small"), 1, &[("max.message.bytes", "20000")]);
+    let settings = Settings::new(&database, kafka).env("WALPOST_DELIVERY", "exactly-once");
+    let mut walpost = settings.start();
+    walpost.wait_until_ready();
+    let bad = [60, 65, 150];
+    database.execute(&format!(
+        "insert into outbox select n::text, 'order', case when n not in (60, 65) then 'k' end,
+             'Placed', case when n = 150 then {} else '{{}}' end from generate_series(1, 200) as n",
+        noise(150_000)
+    ));
+    let committed = |name: &str, last: u32| {
+        let last = last.to_string();
+        until(&format!("row {last} in {name}"), || {
+            let records = kafka.committed_records(&topic(name));
+            ids(&records).contains(&last.as_str()).then_some(records)
+        })
+    };
+    let good = || (1..=200).filter(|n| !bad.contains(n));
+    assert_eq!(check(&committed("order", 200), good()), 0);
+    // A smaller limit, met while rows of another topic are in an open transaction.
+    insert(
+        &database,
+        (201, 600),
+        "case when n % 2 = 0 then 'order' else 'small' end",
+        &noise(5_000),
+    );
+    let odd = (201..=600).filter(|n| n % 2 == 1);
+    assert_eq!(check(&committed("small", 599), odd), 0);
+    let even = || (201..=600).filter(|n| n % 2 == 0);
+    assert_eq!(check(&committed("order", 600), good().chain(even())), 0);
+    walpost.terminate();
+    assert_eq!(walpost.wait(), 0, "{}", walpost.log());
+    insert(&database, (601, 601), "'order'", "'{}'");
+    let _walpost = settings.start();
+    assert_eq!(check(&committed("order", 601), good().chain(even()).chain([601])), 0);
+    let letters = kafka.committed_records(&topic("dlq"));
+    let rows: Vec<_> =
+        letters.iter().map(|letter| letter.header("walpost-row-id").unwrap()).collect();
+    assert_eq!(rows, ["60", "65", "150"]);
+}
+
+/// Nothing of a snapshot is stored, so what was sent of it before the limit was read comes again.
+#[test]
+fn a_smaller_limit_that_is_met_inside_a_snapshot_begins_it_again_once() {
+    let (database, kafka) = (Postgres::newest().database("snapshot_small"), Kafka::shared());
+    let name = database.name();
+    database.execute(TABLE);
+    let (large, small) = (format!("{name}.large"), format!("{name}.small"));
+    kafka.make_topic(&large, 1, &[]);
+    kafka.make_topic(&small, 1, &[("max.message.bytes", "20000")]);
+    insert(
+        &database,
+        (1, 2000),
+        "case when n <= 1000 then 'large' else 'small' end",
+        &noise(5_000),
+    );
+    let mut walpost = Settings::new(&database, kafka).start();
+    walpost.wait_for_state("streaming");
+    assert_eq!(check(&records_up_to(kafka, &small, 2000), 1001..=2000), 0);
+    let repeats = check(&records_up_to(kafka, &large, 1000), 1..=1000);
+    figure(&format!(
+        "a smaller limit inside a snapshot: {repeats} repeats of 1,000 rows before it"
+    ));
+    assert!(repeats <= 1000, "{repeats} repeats");
+    assert_eq!(walpost.metrics().sum("walpost_produce_errors_total", &[]), 0.0);
+    insert(&database, (2001, 2100), "'small'", &noise(5_000));
+    assert_eq!(check(&records_up_to(kafka, &small, 2100), 1001..=2100), 0);
+    assert_eq!(kafka.records(&format!("{name}.dlq")), []);
 }
 
 /// A broker at which a topic with rules is for those that the rules name.
