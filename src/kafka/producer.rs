@@ -522,10 +522,13 @@ pub fn meaning(code: RDKafkaErrorCode) -> Meaning {
         | Code::InvalidMessage
         | Code::PolicyViolation => Meaning::Refused,
         // `State`: a record for a transaction that has failed, of which no report has told yet.
+        // `InvalidDifferentRecord`: the broker named the records of the batch that it means, and
+        // this is not one of them; a refused batch reports it of its first record, as a rule.
         Code::PurgeQueue
         | Code::PurgeInflight
         | Code::Fatal
         | Code::GaplessGuarantee
+        | Code::InvalidDifferentRecord
         | Code::State => Meaning::Secondary,
         Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch => Meaning::Fenced,
         _ => Meaning::Again,
