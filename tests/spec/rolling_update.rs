@@ -114,7 +114,13 @@ fn an_update_to_a_wrong_configuration_never_gets_ready_and_the_old_one_streams_o
 #[track_caller]
 fn ready(pod: &Walpost, which: &str) {
     let answer = pod.get("/readyz");
-    assert_eq!(answer.status, 200, "{which} is not ready: {}; it said:\n{}", answer.body, pod.log());
+    assert_eq!(
+        answer.status,
+        200,
+        "{which} is not ready: {}; it said:\n{}",
+        answer.body,
+        pod.log()
+    );
 }
 
 fn sent(pod: &Walpost) -> f64 {
