@@ -3,12 +3,18 @@
 //! Method: real servers, broken for real in one way each. Where the remedy is SQL or a command of
 //! Kafka's, it is executed as it was printed, and the finding must be gone.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::servers::{Database, Kafka, Postgres, Session, Settings};
 
 mod broken_kafka;
 mod broken_postgres;
+mod rights;
+
+/// Warned of everywhere here: tests connect as superuser, nothing limits a slot, there is one broker.
+const HERE: &[&str] = &["role", "max_slot_wal_keep_size", "topic_copies", "transactions"];
 
 /// What one run of `walpost check --json` said.
 #[derive(Debug)]
@@ -41,11 +47,25 @@ impl Checked {
         self.findings.iter().filter(move |finding| finding["level"] == level)
     }
 
-    /// Asserts that nothing stands in the way.
+    /// Asserts that nothing stands in the way, and that nothing is said but what is true of every
+    /// server here.
     #[track_caller]
     fn is_ready(&self) {
+        self.is_ready_but_for(&[]);
+    }
+
+    /// As [`is_ready`](Self::is_ready), and warns under each of `checks`.
+    #[track_caller]
+    fn is_ready_but_for(&self, checks: &[&str]) {
         assert_eq!(self.of("problem").count(), 0, "{self:#?}");
         assert_eq!(self.code, 0);
+        let warned: BTreeSet<_> =
+            self.of("warning").filter_map(|finding| finding["check"].as_str()).collect();
+        let unknown: Vec<_> = warned.iter().filter(|check| !HERE.contains(check)).collect();
+        let unknown: Vec<&str> = unknown.into_iter().copied().collect();
+        let mut expected = checks.to_vec();
+        expected.sort_unstable();
+        assert_eq!(unknown, expected, "{self:#?}");
     }
 
     /// The one problem, which must be under `check` and say `text`.
