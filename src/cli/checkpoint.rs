@@ -26,7 +26,7 @@ pub enum Command {
     /// Ends a halt that needs a decision: prints what may be missing in Kafka and what would be
     /// written. Changes nothing without --yes.
     Accept {
-        /// Write it.
+        /// Writes it.
         #[arg(long)]
         yes: bool,
     },
@@ -37,15 +37,11 @@ pub enum Command {
 
 /// A place, and whether it is meant.
 #[derive(Clone, Copy, Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("place").required(true).args(["commit_lsn", "resume_lsn"])))]
 pub struct SetArguments {
     /// Everything up to the transaction whose commit record is here, itself included, counts as
     /// sent; the log of walpost names transactions so.
-    #[arg(
-        long,
-        value_name = "LSN",
-        required_unless_present = "resume_lsn",
-        conflicts_with = "resume_lsn"
-    )]
+    #[arg(long, value_name = "LSN")]
     commit_lsn: Option<Lsn>,
     /// Everything that was complete at this place counts as sent.
     #[arg(long, value_name = "LSN")]

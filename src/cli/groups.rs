@@ -58,16 +58,16 @@ pub struct ResetArguments {
     topic: Vec<String>,
     /// To the first record that is not older than this moment: 2026-11-21T10:00:00Z, 2026-11-21,
     /// or how long ago: 2h, 7d.
-    #[arg(long, value_name = "MOMENT", value_parser = moment::parse)]
+    #[arg(long, help_heading = "Where to (one of them)", value_name = "MOMENT", value_parser = moment::parse)]
     to_time: Option<i64>,
     /// To this offset, or the nearest that is there.
-    #[arg(long, value_name = "OFFSET", value_parser = clap::value_parser!(i64).range(0..))]
+    #[arg(long, help_heading = "Where to (one of them)", value_name = "OFFSET", value_parser = clap::value_parser!(i64).range(0..))]
     to_offset: Option<i64>,
     /// To the first record that is there.
-    #[arg(long)]
+    #[arg(long, help_heading = "Where to (one of them)")]
     to_earliest: bool,
     /// Behind the last record.
-    #[arg(long)]
+    #[arg(long, help_heading = "Where to (one of them)")]
     to_latest: bool,
     /// Only say what would be set; so it is without --yes too.
     #[arg(long, conflicts_with = "yes")]

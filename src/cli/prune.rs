@@ -31,7 +31,8 @@ const SAY: Duration = Duration::from_secs(5);
 /// What to delete.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Arguments {
-    /// Only rows whose time column says that they are older; 0 is any age.
+    /// Only rows whose time column says that they are older than this, such as 12h or 30d; 0 is any
+    /// age.
     #[arg(long, value_name = "AGE", default_value = "7d", value_parser = crate::config::duration)]
     older_than: Duration,
     /// Says what would be deleted, what not, and why. Changes nothing; reads all of the table.
@@ -45,16 +46,16 @@ pub struct Arguments {
     /// dead letters without payload, attached partitions. They are then nowhere.
     #[arg(long)]
     including_undelivered: bool,
-    /// Does not ask.
+    /// With --including-undelivered: does not ask. Without this, the slot's name must be typed.
     #[arg(long)]
     yes: bool,
     /// How long the relay may take to deliver what is in the table now.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = crate::config::duration)]
     wait: Duration,
-    /// After each batch, rest so many times as long as it took.
+    /// Rests after each batch, so many times as long as the batch took; 0 is as fast as possible.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=100))]
     rest: u32,
-    /// As JSON.
+    /// Prints counts, partitions and obstacles as JSON.
     #[arg(long)]
     json: bool,
 }

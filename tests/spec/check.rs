@@ -9,9 +9,17 @@ use serde_json::Value;
 
 use crate::servers::{Database, Kafka, Postgres, Session, Settings};
 
+mod broken_between;
 mod broken_kafka;
 mod broken_postgres;
+mod broken_publication;
+mod broken_slot;
+mod broken_table;
 mod rights;
+
+/// Makes the publication that walpost would make.
+const PUBLICATION: &str = "create publication walpost for table public.outbox
+    with (publish = 'insert', publish_via_partition_root = true)";
 
 /// Warned of everywhere here: tests connect as superuser, nothing limits a slot, there is one broker.
 const HERE: &[&str] = &["role", "max_slot_wal_keep_size", "topic_copies", "transactions"];

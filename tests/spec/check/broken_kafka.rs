@@ -96,3 +96,55 @@ fn a_topic_that_nobody_makes_is_found() {
     remedy(problem, "commands").iter().for_each(|command| kafka.run(command));
     check(&settings).is_ready();
 }
+
+#[test]
+fn a_topic_that_wants_more_copies_in_step_than_it_has_is_found() {
+    let kafka = Kafka::shared();
+    let (database, settings) = outbox(Postgres::newest(), kafka, "in_step");
+    let topic = format!("{}.order", database.name());
+    kafka.create_topic(&topic, 1, &["min.insync.replicas=2"]);
+    database.insert_rows("order", 1, 1, 1);
+    let checked = check(&settings);
+    let problem = checked.problem("topic_copies", "min.insync.replicas is 2");
+    assert!(problem["found"].as_str().expect("a text").contains(&topic));
+    remedy(problem, "commands").iter().for_each(|command| kafka.run(command));
+    check(&settings).is_ready();
+}
+
+#[test]
+fn a_dead_letter_topic_that_keeps_one_letter_of_a_key_is_found() {
+    let kafka = Kafka::shared();
+    let (database, settings) = outbox(Postgres::newest(), kafka, "compacted");
+    kafka.create_topic(
+        &format!("{}.dlq", database.name()),
+        1,
+        &["cleanup.policy=compact", "retention.ms=-1"],
+    );
+    let checked = check(&settings);
+    let problem = checked.problem("dead_letter_topic", "cleanup.policy=compact");
+    remedy(problem, "commands").iter().for_each(|command| kafka.run(command));
+    check(&settings).is_ready();
+}
+
+#[test]
+fn brokers_that_cannot_keep_transactions_are_found() {
+    let kafka = Kafka::start_with(&["transaction.max.timeout.ms=60000"]);
+    let (_database, settings) = outbox(Postgres::newest(), &kafka, "short");
+    check(&settings).is_ready();
+    let once = settings.env("WALPOST_DELIVERY", "exactly-once");
+    let checked = check(&once);
+    let problem = checked.problem("transactions", "the brokers allow 60000 ms");
+    let note = problem["remedy"]["note"].as_str().expect("a note");
+    assert!(note.contains("transaction.max.timeout.ms=60100"), "{note}");
+}
+
+#[test]
+fn a_log_of_transactions_with_more_copies_than_brokers_is_found() {
+    let kafka = Kafka::start_with(&["transaction.state.log.replication.factor=3"]);
+    let (_database, settings) = outbox(Postgres::newest(), &kafka, "copies");
+    check(&settings).is_ready();
+    let checked = check(&settings.env("WALPOST_DELIVERY", "exactly-once"));
+    let problem = checked.problem("transactions", "is to have 3 copies, and brokers there are 1");
+    let note = problem["remedy"]["note"].as_str().expect("a note");
+    assert!(note.contains("transaction.state.log.replication.factor=1"), "{note}");
+}

@@ -106,7 +106,11 @@ fn a_missing_right_to_make_topics_is_found() {
     let others = ["Alter", "AlterConfigs", "ClusterAction", "Describe", "DescribeConfigs"];
     allow(&kafka, "ANONYMOUS", "--cluster", &others);
     let name = database.name();
-    let topics = [format!("walpost.checkpoint.{name}.{name}"), format!("{name}.dlq"), format!("{name}.order")];
+    let topics = [
+        format!("walpost.checkpoint.{name}.{name}"),
+        format!("{name}.dlq"),
+        format!("{name}.order"),
+    ];
     for topic in &topics {
         let resource = format!("--topic {topic}");
         allow(&kafka, "ANONYMOUS", &resource, &["Describe", "Read", "Write"]);
