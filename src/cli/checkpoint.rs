@@ -18,20 +18,27 @@ mod show;
 #[derive(Clone, Copy, Debug, clap::Subcommand)]
 pub enum Command {
     /// What is stored, and where the slot stands.
+    ///
+    /// Changes nothing, and may run beside a running walpost.
     Show {
-        /// As JSON.
+        /// Prints it as JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Ends a halt that needs a decision: prints what may be missing in Kafka and what would be
-    /// written. Changes nothing without --yes.
+    /// Ends a halt that needs a decision. A plan without --yes.
+    ///
+    /// Prints the range of the log and of commit times in which rows may be missing in Kafka, the
+    /// replay that sends them again, and what would be written. A relay that is halted goes on by
+    /// itself within 30 s.
     Accept {
         /// Writes it.
         #[arg(long)]
         yes: bool,
     },
-    /// Moves the stored position: prints what would be skipped or sent again. Changes nothing
-    /// without --yes.
+    /// Moves the stored position. A plan without --yes.
+    ///
+    /// Prints what would be skipped or sent again. Never before the slot, and never past the end of
+    /// the log.
     Set(SetArguments),
 }
 

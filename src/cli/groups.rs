@@ -25,8 +25,13 @@ const PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Command {
     /// Members, and lag by topic and partition.
+    ///
+    /// Of any group of this Kafka, not only of those that read walpost's topics.
     Show(ShowArguments),
     /// Sets a group that is not at work to another place. A plan without --yes.
+    ///
+    /// Stop its consumers first: Kafka refuses it while the group has members. The plan says what is
+    /// skipped or read again.
     Reset(ResetArguments),
 }
 
@@ -39,7 +44,7 @@ pub struct ShowArguments {
     /// In this topic; may be given several times. Else all in which it has stored a place.
     #[arg(long, value_name = "TOPIC")]
     topic: Vec<String>,
-    /// As JSON.
+    /// Prints it as JSON.
     #[arg(long)]
     json: bool,
 }
@@ -75,7 +80,7 @@ pub struct ResetArguments {
     /// Set it.
     #[arg(long)]
     yes: bool,
-    /// As JSON.
+    /// Prints it as JSON.
     #[arg(long)]
     json: bool,
 }

@@ -15,6 +15,7 @@ mod broken_postgres;
 mod broken_publication;
 mod broken_slot;
 mod broken_table;
+mod list;
 mod rights;
 
 /// Makes the publication that walpost would make.

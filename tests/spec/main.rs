@@ -25,6 +25,8 @@ mod kill;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
+mod manual;
+#[cfg(test)]
 mod mapping;
 #[cfg(test)]
 mod memory;
