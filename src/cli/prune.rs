@@ -20,7 +20,10 @@ use crate::prune::{
 use crate::status::HaltCode;
 use crate::supervisor::decision;
 
+mod holding;
 mod text;
+
+use holding::Holding;
 
 /// How often the checkpoint is looked at while it is waited for.
 const POLL: Duration = Duration::from_millis(500);
@@ -98,6 +101,7 @@ async fn prune(config: Config, arguments: Arguments) -> Result<Exit, Stopped> {
     }
     let catalog = survey.catalog;
     let horizon = Horizon::take(&catalog).await?;
+    let holding = holding::ask(&config, &catalog).await?;
     let (checkpoint, publication) = wait(&config, &catalog, (&horizon, arguments.wait)).await?;
     let server = catalog
         .server()
@@ -122,7 +126,7 @@ async fn prune(config: Config, arguments: Arguments) -> Result<Exit, Stopped> {
     for scope in &scopes {
         done.push(table(&catalog, (scope, &horizon), &wanted, arguments).await?);
     }
-    say(arguments, (&horizon, &obstacles), &done)?;
+    say(arguments, (&horizon, &obstacles, &holding), &done)?;
     let nothing_can_be = scopes.is_empty() && !obstacles.is_empty();
     Ok(if nothing_can_be { Exit::Failed } else { Exit::Done })
 }
@@ -214,20 +218,20 @@ async fn table(
 
 fn say(
     arguments: Arguments,
-    (horizon, obstacles): (&Horizon, &[Obstacle]),
+    (horizon, obstacles, holding): (&Horizon, &[Obstacle], &[Holding]),
     done: &[Done],
 ) -> Result<(), Stopped> {
     output::line(&if arguments.json {
-        format!("{:#}", as_json(arguments, (horizon, obstacles), done))
+        format!("{:#}", as_json(arguments, (horizon, obstacles, holding), done))
     } else {
-        text::of(arguments, obstacles, done)
+        text::of(arguments, (obstacles, holding), done)
     })?;
     Ok(())
 }
 
 fn as_json(
     arguments: Arguments,
-    (horizon, obstacles): (&Horizon, &[Obstacle]),
+    (horizon, obstacles, holding): (&Horizon, &[Obstacle], &[Holding]),
     done: &[Done],
 ) -> Value {
     let tables: Vec<_> = done
@@ -247,5 +251,6 @@ fn as_json(
         "delivered_up_to": horizon.lsn.to_string(),
         "tables": tables,
         "obstacles": obstacles,
+        "held_back_by": holding,
     })
 }

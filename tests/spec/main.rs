@@ -17,6 +17,8 @@ mod events;
 #[cfg(test)]
 mod exactly_once;
 #[cfg(test)]
+mod failover;
+#[cfg(test)]
 mod groups;
 #[cfg(test)]
 mod halts;
