@@ -202,6 +202,22 @@ fn the_text_ends_in_the_verdict_and_has_what_the_json_has() {
     let last = finished.stdout.lines().last().expect("a line");
     assert_eq!(last, json.verdict["text"].as_str().expect("a text"));
     assert!(last.starts_with("not ready: 1 problem"), "{last}");
+    let levels = ["ok", "warning", "problem"];
+    let said: Vec<_> = finished
+        .stdout
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            let level =
+                words.next().filter(|level| levels.contains(level) && !line.starts_with(' '));
+            Some((level?, words.next()?))
+        })
+        .collect();
+    let text = |finding: &Value, member: &str| finding[member].as_str().expect("text").to_owned();
+    let same: Vec<_> =
+        json.findings.iter().map(|found| (text(found, "level"), text(found, "check"))).collect();
+    let same: Vec<_> = same.iter().map(|(level, check)| (level.as_str(), check.as_str())).collect();
+    assert_eq!(said, same, "the text has every finding of the JSON, in its order");
     for statement in remedy(problem, "sql") {
         assert!(finished.stdout.contains(&statement), "{}", finished.stdout);
     }
