@@ -49,11 +49,6 @@ impl Cluster {
     }
 }
 
-/// How long a transaction may be open, in milliseconds; `None` where that is not visible.
-pub(super) fn longest_transaction(cluster: &Cluster) -> Option<u128> {
-    cluster.broker.as_ref()?.get("transaction.max.timeout.ms")?.parse().ok()
-}
-
 /// A topic, as far as it can be seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TopicFacts {

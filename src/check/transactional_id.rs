@@ -9,7 +9,7 @@
 
 use rdkafka::types::RDKafkaErrorCode;
 
-use super::brokers::{Cluster, longest_transaction};
+use super::brokers::Cluster;
 use crate::config::Config;
 use crate::kafka::client::{ANSWER_LIMIT, producer_properties, transactional};
 use crate::kafka::inspect::Known;
@@ -60,12 +60,19 @@ pub(super) async fn ask(config: &Config, cluster: &Cluster, held: bool) -> Right
     }
 }
 
+/// How long a transaction may be open, in milliseconds; `None` where that is not visible.
+fn longest_transaction(cluster: &Cluster) -> Option<u128> {
+    cluster.broker.as_ref()?.get("transaction.max.timeout.ms")?.parse().ok()
+}
+
 fn judge(said: Result<(), ClientError>) -> Right {
     let Err(error) = said else { return Right::Given };
-    match error.code {
-        RDKafkaErrorCode::InvalidTransactionTimeout => Right::Given,
-        RDKafkaErrorCode::TransactionalIdAuthorizationFailed => Right::Refused,
-        _ => Right::Unanswered(error.message),
+    if error.code == RDKafkaErrorCode::InvalidTransactionTimeout {
+        Right::Given
+    } else if error.code == RDKafkaErrorCode::TransactionalIdAuthorizationFailed {
+        Right::Refused
+    } else {
+        Right::Unanswered(error.message)
     }
 }
 

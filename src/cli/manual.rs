@@ -61,7 +61,7 @@ pub const ENTRIES: &[Entry] = &[
     },
     Entry {
         path: "setup",
-        exit: "0 printed, or done; what somebody else must run is named\n1 a statement failed, and those after it were not run; a server does not answer\n78 wrong configuration",
+        exit: "0 printed, or done; what somebody else must run is named\n1 a statement failed, or the server does not answer: each step has its state\n78 wrong configuration",
         examples: &[
             ("Read what would be done, as SQL:", "walpost setup --table --checks"),
             (

@@ -77,12 +77,15 @@ impl Checked {
         assert_eq!(unknown, expected, "{self:#?}");
     }
 
-    /// The one problem, which must be under `check` and say `text`.
+    /// The one problem, which must be under `check` and say `text`; nothing else is found.
     #[track_caller]
     fn problem(&self, check: &str, text: &str) -> &Value {
         let problems: Vec<_> = self.of("problem").collect();
         let [problem] = problems.as_slice() else { panic!("one problem, not {problems:#?}") };
         assert_eq!(problem["check"], check, "{problem:#}");
+        let known = |warning: &&Value| HERE.iter().any(|known| warning["check"] == *known);
+        let beside: Vec<_> = self.of("warning").filter(|warning| !known(warning)).collect();
+        assert!(beside.iter().all(|warning| warning["check"] == check), "{beside:#?}");
         let found = problem["found"].as_str().expect("a text");
         assert!(found.contains(text), "{found}");
         assert!(!problem["why"].as_str().expect("a text").is_empty());
