@@ -62,11 +62,15 @@ fn synchronous(application_name: &str, server: &Server) -> Option<Finding> {
 ///
 /// Source: PostgreSQL manual, "synchronous_standby_names".
 fn members(list: &str) -> &str {
-    let inner = list.trim();
-    match (inner.split_once('('), inner.starts_with('"')) {
-        (Some((_, rest)), false) => rest.trim_end().strip_suffix(')').unwrap_or(rest),
-        (None, _) | (_, true) => inner,
-    }
+    method(list).map_or(list.trim(), |(_, members)| members)
+}
+
+/// The method with its number, and what is between the brackets; `None` for a mere list, whose
+/// quoted names may have brackets too.
+fn method(list: &str) -> Option<(&str, &str)> {
+    let (method, rest) = list.trim().split_once('(')?;
+    let words = method.chars().all(|c| c.is_ascii_alphanumeric() || c.is_whitespace());
+    words.then(|| (method.trim(), rest.trim_end().strip_suffix(')').unwrap_or(rest)))
 }
 
 /// The list with these members: as many of them confirm a commit as before, or all that are left.
@@ -76,10 +80,7 @@ fn with_members(list: &str, members: &[String]) -> String {
     }
     let quoted: Vec<_> = members.iter().map(|name| quoted(name)).collect();
     let quoted = quoted.join(", ");
-    let method = match list.trim().split_once('(') {
-        Some((method, _)) if !list.trim().starts_with('"') => method.trim(),
-        Some(_) | None => return quoted,
-    };
+    let Some((method, _)) = method(list) else { return quoted };
     let (how, count) = method.rsplit_once(char::is_whitespace).unwrap_or(("", method));
     let count = count.parse().map_or(1, |count: usize| count.min(members.len()));
     format!("{how} {count} ({quoted})").trim_start().to_owned()
