@@ -127,7 +127,6 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         if checkpoint.commit_time != 0 {
             work.time = PgTimestamp::from_unix_micros(checkpoint.commit_time);
         }
-        work.alone = self.alone_in_snapshot;
         let commit_time = work.time.to_unix_micros();
         Ok((Checkpoint { commit_time, ..checkpoint }, Some(work)))
     }

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod bad_rows;
 #[cfg(test)]
+mod brokers;
+#[cfg(test)]
 mod check;
 #[cfg(test)]
 mod checkpoint_command;
@@ -24,6 +26,8 @@ mod groups;
 mod halts;
 #[cfg(test)]
 mod kill;
+#[cfg(test)]
+mod limits;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
