@@ -11,6 +11,7 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use super::brokers::Cluster;
 use crate::config::Config;
+use crate::kafka::batch_limits::BATCH_SIZE;
 use crate::kafka::client::{ANSWER_LIMIT, producer_properties, transactional};
 use crate::kafka::inspect::Known;
 use crate::kafka::librdkafka::{Client, ClientError};
@@ -44,7 +45,13 @@ pub(super) async fn ask(config: &Config, cluster: &Cluster, held: bool) -> Right
     if held && allowed.is_none_or(|longest| longest >= u128::from(TOO_LONG.unsigned_abs())) {
         return Right::NotAsked("a walpost may be at work under it, and would lose it");
     }
-    let producer = producer_properties(&config.kafka, &config.name, config.events.max_event, false);
+    let producer = producer_properties(
+        &config.kafka,
+        &config.name,
+        config.events.max_event,
+        false,
+        BATCH_SIZE,
+    );
     let mut properties = transactional(producer, &config.name, config.transaction_interval);
     properties.retain(|(name, _)| name != "transaction.timeout.ms");
     properties.push(("transaction.timeout.ms".to_owned(), TOO_LONG.to_string()));
