@@ -505,6 +505,7 @@ impl Pipeline {
         let progress = Progress {
             positions: Positions {
                 received: known(self.received.max(ledger.taken().resume_lsn)),
+                sent: known(ledger.taken().resume_lsn),
                 confirmed: known(ledger.confirmed().resume_lsn),
                 checkpointed: known(ledger.checkpointed().resume_lsn),
                 flushed: known(self.flushed),

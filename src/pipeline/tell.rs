@@ -209,6 +209,7 @@ impl Teller {
         self.metrics.backpressure(false);
         self.status.update(|facts| {
             facts.leader = false;
+            facts.catalog_checked = None;
             facts.postgres.connected = false;
             facts.oldest_in_hand = None;
             facts.snapshot = None;
@@ -279,6 +280,11 @@ impl Teller {
 
     pub(crate) fn catalog_trouble(&self, failure: &Failure) {
         failure.tell_without_halting(&self.status);
+    }
+
+    /// Publication and tables were found to be as at the start.
+    pub(crate) fn catalog_is_as_before(&self) {
+        self.status.update(|facts| facts.catalog_checked = Some(Instant::now()));
     }
 
     /// The catalog was asked while the stream runs.

@@ -138,6 +138,7 @@ impl Watch {
         match looked.await.map_err(slow)? {
             Ok(renamed) => {
                 self.say_renamed(renamed);
+                self.teller.catalog_is_as_before();
                 self.seen = now;
                 self.moment = Some(moment(&server));
                 Ok(())
