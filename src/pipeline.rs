@@ -47,6 +47,7 @@ use crate::status::facts::{InFlight, Positions};
 use crate::status::{HaltCode, Heartbeat, State};
 
 mod confirm;
+mod keys;
 mod pace;
 mod question;
 mod rows;
@@ -524,6 +525,7 @@ impl Pipeline {
             kafka_certificate: self.rows.producer.certificate_expiry(),
         };
         self.rows.teller.progress(&progress);
+        self.rows.keys.tell(now);
     }
 
     /// The stream ended with an error. Up to Postgres 17 one kind does not go away: decoding looks

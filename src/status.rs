@@ -312,7 +312,7 @@ mod tests {
         writer.tasks_started();
         writer.set_state(State::Standby);
         writer.error("connect", "connection refused", "start it");
-        writer.counts().topic("a").delivered(2, 20);
+        writer.counts().topic("a").delivered(2, 20, 0);
         writer.update(|facts| {
             facts.kafka.last_contact = Some(Instant::now());
             facts.postgres.last_contact = Some(Instant::now());

@@ -4,6 +4,7 @@
 //! then fail, and a failed delivery ends the generation. So the brokers are asked first, on a
 //! thread that may block, while the loop goes on with everything but rows.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -90,8 +91,10 @@ impl Pipeline {
             Resolution::Known { topic, partitions } => {
                 tracing::info!(topic = name, partitions, "writing to a topic");
                 self.settings.known_topics.add(&name, partitions);
-                self.counts.insert(topic.address(), self.rows.teller.topic(&name));
-                self.rows.producer.learn(&name, topic);
+                let count = self.rows.teller.topic_of(&name, partitions);
+                self.counts.insert(topic.address(), Arc::clone(&count));
+                let id = self.rows.producer.learn(&name, topic);
+                self.rows.keys.learn(id, count);
             }
             Resolution::Unknown if self.settings.known_topics.contains(&name) => {
                 return Err(Failure::halt(

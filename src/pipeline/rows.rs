@@ -11,6 +11,7 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
+use super::keys::Keys;
 use super::tell::Teller;
 use crate::cloudevent::{BadRow, DeadLetterContext, Encoder, Event, Reason};
 use crate::config::OnBadRow;
@@ -123,6 +124,8 @@ pub(super) struct Rows {
     refused: Refused,
     /// Rows that Kafka does not have, since this was last looked at.
     pub(super) kept: Vec<KeptRow>,
+    /// How much of a topic one key has.
+    pub(super) keys: Keys,
     /// The row of the snapshot that was enqueued last, while rows are sent alone.
     pub(super) last_snapshot_row: Option<SnapshotRowDigest>,
     commit_time: PgTimestamp,
@@ -157,6 +160,7 @@ impl Rows {
             unknown_before: HashSet::new(),
             refused,
             kept: Vec::new(),
+            keys: Keys::new(),
             last_snapshot_row: None,
             commit_time: PgTimestamp::default(),
             warned_of_other_changes: false,
@@ -299,7 +303,7 @@ impl Rows {
         position: Position,
         refused: Option<&str>,
     ) -> Result<Taken, Failure> {
-        let Self { encoder, producer, ledger, .. } = self;
+        let Self { encoder, producer, ledger, keys, .. } = self;
         let encoded = match refused {
             Some(said) => Err(BadRow::new("payload", Reason::RefusedByBroker, said)),
             None => encoder.encode(mapping, row, self.commit_time),
@@ -313,6 +317,7 @@ impl Rows {
                                 self.warned_of_left_out_headers = true;
                                 tracing::warn!(%position, "the headers column has names that would override the event's own; they are left out, here and in later rows");
                             }
+                            keys.note(topic, event.key);
                             ledger.enqueued(bytes + EVENT_OVERHEAD);
                             Ok(Taken::Done)
                         }

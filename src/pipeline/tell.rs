@@ -102,6 +102,13 @@ impl Teller {
         self.metrics.topic(name)
     }
 
+    /// The count of a topic that was found to have so many partitions.
+    pub(crate) fn topic_of(&self, name: &str, partitions: usize) -> Arc<TopicCount> {
+        let topic = self.metrics.topic(name);
+        self.status.counts().partitions(&topic, partitions);
+        topic
+    }
+
     pub(super) fn bad_row(&self, reason: &'static str) {
         self.metrics.bad_row(reason);
     }
@@ -150,10 +157,12 @@ impl Teller {
             facts.oldest_in_hand = progress.oldest_in_hand.and_then(system_time);
             facts.postgres.connected = true;
             facts.postgres.last_stream_message = Some(ago(progress.last_stream_message));
-            facts.postgres.last_contact = Some(progress.last_stream_message);
+            // The catalog may have answered since, all the more while the stream is not read.
+            let heard = Some(progress.last_stream_message);
+            facts.postgres.last_contact = facts.postgres.last_contact.max(heard);
             if progress.last_confirmation.is_some() {
                 facts.kafka.last_confirmation = progress.last_confirmation;
-                facts.kafka.last_contact = progress.last_confirmation;
+                facts.kafka.last_contact = facts.kafka.last_contact.max(progress.last_confirmation);
             }
             facts.kafka.certificate_expires = progress.kafka_certificate.and_then(moment);
             facts.last_checkpoint = progress.last_checkpoint.or(facts.last_checkpoint);
@@ -254,9 +263,10 @@ impl Teller {
     }
 
     /// Another holds the slot.
-    pub(crate) fn standby(&self, slot: &Slot) {
+    pub(crate) fn standby(&self, server: &Server, slot: &Slot) {
         let now = Instant::now();
         let holder = slot.holder.as_ref();
+        let skew = micros_to_seconds(server.clock_skew_micros());
         self.status.update(|facts| {
             facts.leader = false;
             facts.postgres.connected = true;
@@ -266,6 +276,8 @@ impl Teller {
                 application: holder.and_then(|holder| holder.application_name.clone()),
                 address: holder.and_then(|holder| holder.client_addr.clone()),
             });
+            facts.slot = Some(slot_facts(server, slot));
+            facts.clock_skew_seconds = skew;
             facts.freshness.watch(Watch::Slot);
             if let Some(confirmed) = slot.confirmed_flush_lsn {
                 facts.freshness.covered(confirmed);

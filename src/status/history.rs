@@ -112,14 +112,20 @@ impl History {
         Some(now.saturating_duration_since(passed.1).as_secs_f64())
     }
 
-    /// The points, the oldest first.
-    pub(super) fn points(&self, now: Instant) -> Vec<Point> {
+    /// The points, the oldest first; the last one is not over and ends now.
+    pub(super) fn points(&self, snapshot: &Snapshot, now: Instant) -> Vec<Point> {
         let point = |kept: &Kept| Point {
             seconds_ago: now.saturating_duration_since(kept.at).as_secs_f64(),
             lag_seconds: kept.lag,
             retained_bytes: kept.retained,
         };
-        self.points.iter().map(point).collect()
+        let (_, worst) = self.open;
+        let last = Point {
+            seconds_ago: 0.0,
+            lag_seconds: worst.max(snapshot.lag.seconds),
+            retained_bytes: snapshot.slot.as_ref().map(|slot| slot.retained_bytes),
+        };
+        self.points.iter().map(point).chain([last]).collect()
     }
 
     /// How fast what the slot keeps has grown of late, bytes a second; 0 where it has not, `None`
@@ -177,15 +183,17 @@ mod tests {
 
     #[test]
     fn a_point_holds_the_worst_of_its_ten_seconds_and_an_hour_is_kept() {
-        let (history, now) = told(40, 0, |_| 5);
-        let points = history.points(now);
+        let (history, now) = told(44, 0, |_| 5);
+        let mut snapshot = Snapshot::for_tests();
+        snapshot.lag.seconds = 3.0;
+        let points = history.points(&snapshot, now);
         let lags: Vec<f64> = points.iter().map(|point| point.lag_seconds).collect();
-        assert_eq!(lags, [1.0, 1.0, 7.0, 1.0]);
-        assert_eq!(points[0].seconds_ago, 30.0);
+        assert_eq!(lags, [1.0, 1.0, 7.0, 1.0, 3.0]);
+        assert_eq!((points[0].seconds_ago, points[4].seconds_ago), (34.0, 0.0));
         assert_eq!(points[0].retained_bytes, Some(5));
         let (history, now) = told(5_000, 0, |_| 5);
-        let points = history.points(now);
-        assert_eq!((points.len(), points[0].seconds_ago), (POINTS_MAX, 3_590.0));
+        let points = history.points(&snapshot, now);
+        assert_eq!((points.len(), points[0].seconds_ago), (POINTS_MAX + 1, 3_590.0));
     }
 
     #[test]

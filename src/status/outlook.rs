@@ -42,12 +42,7 @@ pub(super) fn outlook(snapshot: &Snapshot, checks: &[Check]) -> Outlook {
         let remedy = worst.remedy.as_deref().unwrap_or_default();
         next.get_or_insert_with(|| format!("{}: {}. {remedy}", worst.name, worst.says));
     }
-    Outlook {
-        grade,
-        headline,
-        sentence: capitalized(&sentence),
-        next: next.map(|n| capitalized(&n)),
-    }
+    Outlook { grade, headline, sentence: whole(&sentence), next: next.map(|n| whole(&n)) }
 }
 
 const fn works(state: State) -> bool {
@@ -106,10 +101,15 @@ fn waiting_for(snapshot: &Snapshot) -> Option<&'static str> {
     }
 }
 
-/// With a capital letter, as a sentence of its own.
-fn capitalized(text: &str) -> String {
+/// With a capital letter and a full stop, as a sentence of its own.
+fn whole(text: &str) -> String {
     let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+    let first = letters.next().map(char::to_uppercase);
+    let mut sentence: String = first.into_iter().flatten().chain(letters).collect();
+    if !sentence.ends_with(['.', '!', '?']) {
+        sentence.push('.');
+    }
+    sentence
 }
 
 #[cfg(test)]

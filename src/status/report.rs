@@ -24,7 +24,7 @@ use super::span::{spoken, spoken_bytes};
 ///
 /// A stage is one of `received`, `sent`, `confirmed`, `checkpointed`, `released`. Grades are
 /// `good`, `unknown`, `warn`, `bad`. `history` is of the last hour, the oldest point first, every
-/// ten seconds the worst of them.
+/// ten seconds the worst of them; the last one is not over.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Report {
     /// Everything known at this moment.
@@ -131,7 +131,7 @@ impl Report {
             stages: stages(&snapshot, history, now),
             headroom,
             checks,
-            history: history.points(now),
+            history: history.points(&snapshot, now),
             snapshot,
         }
     }

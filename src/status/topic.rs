@@ -64,19 +64,15 @@ pub struct Skew {
 }
 
 impl TopicCount {
-    /// Adds confirmed events and their bytes (key, value and headers).
-    pub fn delivered(&self, events: u64, bytes: u64) {
+    /// Adds confirmed events of one partition (negative: not known) and their bytes (key, value
+    /// and headers).
+    pub fn delivered(&self, events: u64, bytes: u64, partition: i32) {
         self.events.fetch_add(events, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    /// Says to which partition confirmed events went; negative: not known.
-    pub fn delivered_to(&self, partition: i32, events: u64) {
-        let (Some(partitions), Ok(at)) = (self.partitions.get(), usize::try_from(partition)) else {
-            return;
-        };
-        let count = partitions.counts.get(at).unwrap_or(&partitions.other);
-        count.fetch_add(events, Ordering::Relaxed);
+        if let (Some(partitions), Ok(at)) = (self.partitions.get(), usize::try_from(partition)) {
+            let count = partitions.counts.get(at).unwrap_or(&partitions.other);
+            count.fetch_add(events, Ordering::Relaxed);
+        }
     }
 
     /// The topic has so many partitions; room is made at the first call, for at most `room` counts.
@@ -103,9 +99,15 @@ impl TopicCount {
         self.hot_key.store(share.unwrap_or(0.0).to_bits(), Ordering::Relaxed);
     }
 
+    /// The share that was told last.
+    #[must_use]
+    pub fn hot_key_share(&self) -> Option<f64> {
+        let share = f64::from_bits(self.hot_key.load(Ordering::Relaxed));
+        (share > 0.0).then_some(share)
+    }
+
     /// Everything about the topic, under its name.
     pub(super) fn total(&self, name: &str) -> TopicTotal {
-        let share = f64::from_bits(self.hot_key.load(Ordering::Relaxed));
         let (events_per_second, skew) = {
             let recent = self.recent();
             (recent.rate, recent.skew)
@@ -115,7 +117,7 @@ impl TopicCount {
             events: self.events.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
             events_per_second,
-            hot_key_share: (share > 0.0).then_some(share),
+            hot_key_share: self.hot_key_share(),
             skew,
             partitions: self.partitions(),
             other_partitions: self
@@ -193,7 +195,7 @@ mod tests {
         let topic = TopicCount::default();
         for second in (0..=200).step_by(10) {
             topic.mark(at(second));
-            topic.delivered(if second < 100 { 1_000 } else { 50 }, 1);
+            topic.delivered(if second < 100 { 1_000 } else { 50 }, 1, 0);
         }
         assert_eq!(topic.total("t").events_per_second, Some(5.0));
     }
@@ -216,11 +218,11 @@ mod tests {
     #[test]
     fn partitions_past_the_room_are_counted_together() {
         let topic = TopicCount::default();
-        topic.delivered_to(0, 7);
+        topic.delivered(7, 1, 0);
         assert_eq!(topic.has_partitions(2, 100), 4);
         assert_eq!(topic.has_partitions(3, 100), 0, "room is made once");
         for partition in [0, 2, 3, 4, 5, -1] {
-            topic.delivered_to(partition, 1);
+            topic.delivered(1, 1, partition);
         }
         let total = topic.total("t");
         assert_eq!((total.partitions, total.other_partitions), (vec![1, 0, 1, 1], 2));
@@ -230,7 +232,7 @@ mod tests {
     fn a_topic_for_which_there_is_no_room_has_no_partitions() {
         let topic = TopicCount::default();
         assert_eq!(topic.has_partitions(11, 10), 0);
-        topic.delivered_to(3, 5);
+        topic.delivered(5, 1, 3);
         let total = topic.total("t");
         assert_eq!((total.partitions.len(), total.other_partitions), (0, 5));
     }

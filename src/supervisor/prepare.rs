@@ -234,7 +234,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
                 );
                 self.teller.status.set_state(State::Standby);
             }
-            self.teller.standby(&slot);
+            self.teller.standby(&reached.server, &slot);
             self.teller.postgres_contact(&reached.server);
             if asked_kafka.elapsed() >= STANDBY_KAFKA_POLL {
                 asked_kafka = tokio::time::Instant::now();

@@ -23,6 +23,8 @@ mod halts;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
+mod lag;
+#[cfg(test)]
 mod load;
 #[cfg(test)]
 mod mapping;

@@ -49,15 +49,28 @@ pub(super) fn answer(page: &mut Markup, report: &Report) {
 pub(super) fn figures(page: &mut Markup, report: &Report) {
     let snapshot = &report.snapshot;
     let lag = if snapshot.lag.caught_up { "none".to_owned() } else { spoken(snapshot.lag.seconds) };
-    let rates = snapshot.topics.iter().filter_map(|topic| topic.events_per_second);
-    let rate = rates.reduce(|sum, rate| sum + rate);
-    let rate = rate.map_or_else(|| "not known yet".to_owned(), |rate| format!("{rate:.1} /s"));
-    let flight = &snapshot.in_flight;
     page.raw("<dl class=\"figures\">\n");
     figure(page, "Lag", &lag, "from commit to Kafka");
     if let Some(so_far) = &snapshot.snapshot {
         figure(page, "Snapshot", &format!("{} rows", so_far.rows_done), &progress(so_far));
     }
+    if snapshot.leader {
+        work(page, snapshot);
+    }
+    let kept = snapshot.slot.as_ref().map_or_else(
+        || "the slot was not looked at yet".to_owned(),
+        |slot| format!("the slot keeps {}", spoken_bytes(slot.retained_bytes)),
+    );
+    figure(page, "Slot headroom", &report.headroom.spoken(), &kept);
+    page.raw("</dl>\n");
+}
+
+/// Of an instance that works.
+fn work(page: &mut Markup, snapshot: &Snapshot) {
+    let rates = snapshot.topics.iter().filter_map(|topic| topic.events_per_second);
+    let rate = rates.reduce(|sum, rate| sum + rate);
+    let rate = rate.map_or_else(|| "not known yet".to_owned(), |rate| format!("{rate:.1} /s"));
+    let flight = &snapshot.in_flight;
     figure(
         page,
         "Events",
@@ -70,12 +83,6 @@ pub(super) fn figures(page: &mut Markup, report: &Report) {
         &spoken_bytes(flight.bytes),
         &format!("{} events, at most {}", flight.events, spoken_bytes(flight.limit_bytes)),
     );
-    let kept = snapshot.slot.as_ref().map_or_else(
-        || "the slot was not looked at yet".to_owned(),
-        |slot| format!("the slot keeps {}", spoken_bytes(slot.retained_bytes)),
-    );
-    figure(page, "Slot headroom", &report.headroom.spoken(), &kept);
-    page.raw("</dl>\n");
 }
 
 fn figure(page: &mut Markup, name: &'static str, value: &str, more: &str) {

@@ -55,7 +55,18 @@ impl Markup {
     /// The head of a table that a narrow screen shows as a list: each cell of its body is to be
     /// written by [`Self::cell`], under the same names.
     pub(super) fn columns(&mut self, names: &[&'static str]) {
-        self.raw("<table>\n<thead><tr>");
+        self.raw("<table class=\"list\">");
+        self.head(names);
+    }
+
+    /// The head of a table of which a narrow screen leaves out the last column.
+    pub(super) fn few_columns(&mut self, names: &[&'static str]) {
+        self.raw("<table class=\"few\">");
+        self.head(names);
+    }
+
+    fn head(&mut self, names: &[&'static str]) {
+        self.raw("\n<thead><tr>");
         for name in names {
             self.raw("<th scope=\"col\">");
             self.raw(name);

@@ -81,7 +81,7 @@ fn described(report: &Report, worst: Option<&Point>) -> String {
         format!("{} behind now", spoken(lag.seconds))
     };
     match worst {
-        None => format!("{now}. The first point is drawn after 10 s."),
+        None => format!("{now}."),
         Some(worst) if worst.lag_seconds < 1.0 => {
             format!("{now}; never more than 1 s behind in what is drawn.")
         }

@@ -18,7 +18,7 @@ pub(super) fn stages(page: &mut Markup, report: &Report) {
         page.raw("</p>\n</section>\n");
         return;
     }
-    page.columns(&["Step", "Behind", "Log behind", "Position"]);
+    page.few_columns(&["Step", "Behind", "Log behind", "Position"]);
     page.row(format_args!("Committed in Postgres"));
     page.cell("Behind", format_args!(""));
     page.cell("Log behind", format_args!(""));
