@@ -241,6 +241,12 @@ impl Teller {
         });
     }
 
+    /// How far the server's clock is from ours; to be told right after it answered.
+    pub(crate) fn clock_skew(&self, server: &Server) {
+        let skew = micros_to_seconds(server.clock_skew_micros());
+        self.status.update(|facts| facts.clock_skew_seconds = skew);
+    }
+
     /// When the certificate expires that the server has shown, in seconds since 1970.
     pub(crate) fn postgres_certificate(&self, not_after: Option<i64>) {
         self.status.update(|facts| {
@@ -266,7 +272,6 @@ impl Teller {
     pub(crate) fn standby(&self, server: &Server, slot: &Slot) {
         let now = Instant::now();
         let holder = slot.holder.as_ref();
-        let skew = micros_to_seconds(server.clock_skew_micros());
         self.status.update(|facts| {
             facts.leader = false;
             facts.postgres.connected = true;
@@ -277,7 +282,6 @@ impl Teller {
                 address: holder.and_then(|holder| holder.client_addr.clone()),
             });
             facts.slot = Some(slot_facts(server, slot));
-            facts.clock_skew_seconds = skew;
             facts.freshness.watch(Watch::Slot);
             if let Some(confirmed) = slot.confirmed_flush_lsn {
                 facts.freshness.covered(confirmed);
@@ -292,6 +296,14 @@ impl Teller {
 
     pub(crate) fn catalog_trouble(&self, failure: &Failure) {
         failure.tell_without_halting(&self.status);
+    }
+
+    /// The server's log ends here.
+    pub(crate) fn log_ends(&self, end: Lsn) {
+        self.status.update(|facts| {
+            facts.positions.wal_end = facts.positions.wal_end.max(Some(end));
+            facts.freshness.server_at(end, Instant::now());
+        });
     }
 
     /// Publication and tables were found to be as at the start.

@@ -170,6 +170,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
                 .server()
                 .await
                 .map_err(|error| Failure::postgres("ask the server for its settings", &error))?;
+            self.teller.clock_skew(&server);
             self.teller.postgres_contact(&server);
             self.teller.postgres_certificate(catalog.certificate_not_after());
             Ok((catalog, server))
