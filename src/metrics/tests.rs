@@ -27,6 +27,7 @@ fn worked() -> (Status, Metrics) {
     topic.delivered(3, 300, 0);
     metrics.event_latency(Duration::from_millis(3), 3);
     metrics.produce_error("MSG_TIMED_OUT");
+    metrics.broker("kafka:9092", true, Some(0.002));
     (status, metrics)
 }
 
