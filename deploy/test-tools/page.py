@@ -93,6 +93,9 @@ def say(text):
 
 
 def fail(text):
+    for port in (PORT + 3, PORT + 4):
+        if found := status(port):
+            say(f"of port {port}: {found['verdict']}; {json.dumps(found['lag'])}; {json.dumps(found['positions'])}")
     for log in ("walpost.log", "chromium.log"):
         if (ROOM / log).exists():
             say(f"the end of {log}:\n" + "\n".join((ROOM / log).read_text().splitlines()[-15:]))
@@ -309,7 +312,8 @@ def refreshes(browser, port):
 
 def acts():
     server("postgres", "start", "--major", "18", "--port", str(PORT), "--with-parent", str(os.getpid()), "-c", "max_slot_wal_keep_size=1GB")
-    server("kafka", "start", "--port", str(PORT + 1), "--with-parent", str(os.getpid()))
+    # Frozen, it must not lose its own session with its controller: that is another outage.
+    server("kafka", "start", "--port", str(PORT + 1), "--with-parent", str(os.getpid()), "--", "broker.session.timeout.ms=300000")
     sql("create table outbox (id bigint generated always as identity primary key, aggregatetype text, aggregateid text, type text, payload jsonb)")
     first, second = PORT + 3, PORT + 4
     walpost("walpost-a", first)

@@ -54,7 +54,7 @@ pub(super) fn render(report: &Report, configuration: &[Entry]) -> String {
     answer::answer(&mut page, report);
     answer::figures(&mut page, report);
     plot::lag(&mut page, report);
-    checks::troubled(&mut page, &report.checks);
+    checks::troubled(&mut page, report);
     stages::stages(&mut page, report);
     topics::topics(&mut page, &snapshot.topics);
     slot::slot(&mut page, report);

@@ -158,7 +158,7 @@ fn publication(snapshot: &Snapshot) -> Check {
             (Grade::Good, format!("as at the start; looked {} ago", spoken(at.seconds_ago)))
         }
         Some(at) => (Grade::Unknown, format!("as at the start, {} ago", spoken(at.seconds_ago))),
-        None => (Grade::Unknown, "looked at by the instance that works".to_owned()),
+        None => (Grade::Unknown, "looked at while an instance works".to_owned()),
     });
     let hint = snapshot.halt.as_ref().map_or("", |halt| halt.hint.as_str());
     Check::new("Publication and tables", found, hint)
@@ -247,7 +247,7 @@ fn checkpoint(snapshot: &Snapshot) -> Check {
             (Grade::Warn, "none stored yet".to_owned())
         }
         (true, None) => (Grade::Unknown, "none stored yet".to_owned()),
-        (false, _) => (Grade::Unknown, "stored by the instance that works".to_owned()),
+        (false, _) => (Grade::Unknown, "stored while an instance works".to_owned()),
     };
     let remedy = "Without a newer checkpoint a restart sends again what came after this one. It \
                   is written once Kafka confirms: see there";

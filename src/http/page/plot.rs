@@ -85,6 +85,9 @@ fn described(report: &Report, worst: Option<&Point>) -> String {
         Some(worst) if worst.lag_seconds < 1.0 => {
             format!("{now}; never more than 1 s behind in what is drawn.")
         }
+        Some(worst) if worst.seconds_ago < 10.0 => {
+            format!("{now}; the worst was {}, just now.", spoken(worst.lag_seconds))
+        }
         Some(worst) => format!(
             "{now}; the worst was {}, {} ago.",
             spoken(worst.lag_seconds),
