@@ -82,22 +82,25 @@ fn unconfirmed(snapshot: &Snapshot) -> bool {
 
 /// What to do where the state says whom we wait for.
 fn waiting_for(snapshot: &Snapshot) -> Option<&'static str> {
-    match snapshot.state {
-        State::Backpressured if snapshot.ready.ok => Some(
+    let reads = matches!(snapshot.state, State::Streaming | State::Backpressured);
+    let behind = !snapshot.lag.caught_up && snapshot.lag.seconds >= BEHIND_SECONDS;
+    if snapshot.state == State::Backpressured && snapshot.ready.ok {
+        Some(
             "nothing at once: reading goes on as fast as Kafka confirms. If it stays so, look at \
              the brokers' load, or raise WALPOST_MAX_IN_FLIGHT",
-        ),
-        State::Backpressured | State::Streaming if unconfirmed(snapshot) => Some(
+        )
+    } else if reads && unconfirmed(snapshot) {
+        Some(
             "see to the Kafka cluster. Nothing is lost: rows wait in the server's log, and walpost \
              goes on by itself; do not restart it. Until then watch the slot's headroom",
-        ),
-        State::Streaming if !snapshot.lag.caught_up && snapshot.lag.seconds >= BEHIND_SECONDS => {
-            Some(
-                "see which stage below is behind: before `received` it is the database or the \
-                 network, after it Kafka",
-            )
-        }
-        _ => None,
+        )
+    } else if snapshot.state == State::Streaming && behind {
+        Some(
+            "see which step below is behind: what is not received waits for the database or the \
+             network, what is not confirmed for Kafka",
+        )
+    } else {
+        None
     }
 }
 
