@@ -198,9 +198,9 @@ mod tests {
                 s.halt = Some(Halt { code, message: "gone".into(), hint: "decide".into() });
             }
         };
-        let decide = (Grade::Bad, "Halted: a person has to decide", Some("Decide"));
+        let decide = (Grade::Bad, "Halted: a person has to decide", Some("Decide."));
         check(decide, Some(Grade::Bad), halted(HaltCode::SlotMissing));
-        let resumes = (Grade::Bad, "Halted until the cause is gone", Some("Decide"));
+        let resumes = (Grade::Bad, "Halted until the cause is gone", Some("Decide."));
         check(resumes, None, halted(HaltCode::TopicMissing));
     }
 }
