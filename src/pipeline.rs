@@ -31,6 +31,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::crash::{self, Point};
 use crate::error::Failure;
 use crate::kafka::checkpoint::Checkpoint;
 use crate::kafka::floor::{Moment, Raising};
@@ -311,7 +312,9 @@ impl Pipeline {
         }
         match outcome {
             Outcome::Drained | Outcome::SnapshotInterrupted => {
+                crash::at(Point::Drained);
                 self.close().await;
+                crash::at(Point::StreamClosed);
                 outcome
             }
             Outcome::DrainDeadline { .. }
@@ -445,6 +448,7 @@ impl Pipeline {
                     "draining: no more rows are read; waiting for kafka's confirmations"
                 );
                 self.hurry();
+                crash::at(Point::DrainBegun);
             }
             Action::Deliveries => {
                 if let Some(outcome) = self.deliveries()? {
@@ -483,7 +487,9 @@ impl Pipeline {
         self.finish_snapshot()?;
         self.checkpoint()?;
         if self.snapshot.is_none() && self.rows.ledger.flush_lsn() > self.flushed {
+            crash::at(Point::BeforeStatus);
             self.send_status().await?;
+            crash::at(Point::AfterStatus);
         }
         self.say();
         self.tell_snapshot();

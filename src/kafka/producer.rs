@@ -13,6 +13,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use super::librdkafka::{Client, ClientError, Handle, Happening, Topic};
 use super::prompt::{LINGER, Prompt};
 use super::transaction::{self, Transactions, Turn};
+use crate::crash::{self, Point};
 
 /// How long a topic that was never seen may take to appear, for brokers that create topics when
 /// they are first asked for. Equals librdkafka's `topic.metadata.propagation.max.ms`.
@@ -329,6 +330,7 @@ impl Producer {
         for turn in once.told.drain(..) {
             match turn {
                 Turn::Committed => {
+                    crash::at(Point::TransactionConfirmed);
                     once.transactions.confirmations(CHECKPOINT_TAG).into_iter().for_each(&mut take);
                 }
                 Turn::Failed(error) => take(Happening::Transaction(error)),

@@ -40,6 +40,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::librdkafka::{Client, ClientError, Handle, Happening, Refusal};
+use crate::crash::{self, Point};
 
 /// `retry.backoff.ms` of a transactional producer.
 pub const RETRY_BACKOFF: Duration = Duration::from_millis(250);
@@ -190,6 +191,7 @@ impl Transactions {
             Phase::Open(_) => Ok(()),
             Phase::Idle => {
                 client.handle().begin_transaction()?;
+                crash::at(Point::TransactionBegun);
                 self.phase = Phase::Open(Instant::now());
                 Ok(())
             }
@@ -350,7 +352,12 @@ fn work(inbox: &mpsc::Receiver<Job>, given_up: &AtomicBool) {
                 let done = handle.init_transactions(INIT_LIMIT);
                 (answer, done.map_err(|refusal| refusal.error))
             }
-            Job::Commit(handle, answer) => (answer, commit(&handle, given_up)),
+            Job::Commit(handle, answer) => {
+                crash::at(Point::BeforeCommit);
+                let done = commit(&handle, given_up);
+                crash::at(Point::CommitAnswered);
+                (answer, done)
+            }
         };
         // Nobody waits any more when the generation has ended.
         drop(answer.send(done.map(|()| began.elapsed())));

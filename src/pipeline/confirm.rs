@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::rows::{Rows, now_unix_micros};
 use super::{Outcome, Pipeline, Settings};
+use crate::crash::{self, Point};
 use crate::error::Failure;
 use crate::kafka::checkpoint::Checkpoint;
 use crate::kafka::floor::Moment;
@@ -52,9 +53,11 @@ impl Pipeline {
             Happening::Delivered { tag: CHECKPOINT_TAG, .. } => {
                 stored = true;
                 violation = ledger.checkpoint_delivered().err().or(violation.take());
+                crash::at(Point::CheckpointConfirmed);
             }
             Happening::Delivered { tag, count, bytes, topic } => {
                 confirmed = true;
+                crash::at(Point::BeforeReport);
                 if let Some(counts) = counts.get(&topic) {
                     counts.delivered(u64::from(count), bytes);
                 }
@@ -66,6 +69,7 @@ impl Pipeline {
                     }
                 });
                 violation = result.err().or(violation.take());
+                crash::at(Point::AfterReport);
             }
             Happening::Failed { topic, error, .. } => {
                 teller.produce_error(error.code);
@@ -91,13 +95,7 @@ impl Pipeline {
             // A transaction that fails as a whole takes its records with it without a reason.
             failed = producer.cause().map(|error| (String::new(), error));
         }
-        if stored {
-            teller.checkpoint();
-            self.stored_at = Some(Instant::now());
-        }
-        if confirmed || stored {
-            self.confirmed_at = Some(Instant::now());
-        }
+        self.note_confirmed(confirmed, stored);
         if let Some(error) = fatal {
             self.fatal.get_or_insert((error, Instant::now()));
         }
@@ -108,6 +106,17 @@ impl Pipeline {
             // librdkafka would try the same password for ever. The next generation has it read again.
             (None, None, Some(error)) => Err(Failure::kafka_authentication(&error)),
             (None, None, None) => self.fatal_without_cause(),
+        }
+    }
+
+    /// Rows were confirmed, or a checkpoint was stored.
+    fn note_confirmed(&mut self, confirmed: bool, stored: bool) {
+        if stored {
+            self.rows.teller.checkpoint();
+            self.stored_at = Some(Instant::now());
+        }
+        if confirmed || stored {
+            self.confirmed_at = Some(Instant::now());
         }
     }
 
@@ -239,6 +248,7 @@ impl Pipeline {
 
     /// Enqueues a record of this place; answers whether there was room for it.
     pub(super) fn write_checkpoint(&mut self, mark: Mark) -> Result<bool, Failure> {
+        crash::at(Point::BeforeCheckpoint);
         self.remember_kept();
         let mut record = self.checkpoint.at(mark);
         {
@@ -257,6 +267,7 @@ impl Pipeline {
         );
         match enqueued {
             Ok(()) => {
+                crash::at(Point::CheckpointEnqueued);
                 self.close_transaction()?;
                 self.checkpointed_at = Instant::now();
                 self.hurry();

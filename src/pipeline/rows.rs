@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::tell::Teller;
 use crate::cloudevent::{BadRow, DeadLetterContext, Encoder, Event, Reason};
 use crate::config::OnBadRow;
+use crate::crash::{self, Point};
 use crate::error::Failure;
 use crate::kafka::librdkafka::ClientError;
 use crate::kafka::producer::{Producer, TOPIC_LIMIT, TopicId};
@@ -186,6 +187,7 @@ impl Rows {
                     .commit(commit.commit_lsn, commit.end_lsn)
                     .map_err(|violation| broken(&violation))?;
                 self.teller.transaction();
+                crash::at(Point::CommitTaken);
             }
             LogicalMessage::Relation(relation) => self.relation(relation)?,
             LogicalMessage::Type(message) => self.types.learn(message),
@@ -307,8 +309,10 @@ impl Rows {
         let bad = match encoded {
             Ok(event) => match producer.topic(event.topic) {
                 Some(topic) => {
+                    crash::at(Point::BeforeEnqueue);
                     return match send(producer, topic, &event, ledger.tag()) {
                         Ok(bytes) => {
+                            crash::at(Point::AfterEnqueue);
                             if event.left_out_headers > 0 && !self.warned_of_left_out_headers {
                                 self.warned_of_left_out_headers = true;
                                 tracing::warn!(%position, "the headers column has names that would override the event's own; they are left out, here and in later rows");
@@ -390,6 +394,7 @@ impl Rows {
         let without_payload = has_payload && letter.value.is_none();
         match send(&mut self.producer, topic, &letter, self.ledger.tag()) {
             Ok(bytes) => {
+                crash::at(Point::DeadLetterEnqueued);
                 if without_payload {
                     self.keep(mapping, row, position);
                 }

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use super::rows::Taken;
 use super::take::{ENDING_INTERVAL, HELD_INTERVAL};
 use super::{Action, Outcome, Pipeline};
+use crate::crash::{self, Point};
 use crate::error::Failure;
 use crate::kafka::checkpoint::Phase;
 use crate::kafka::librdkafka::ClientError;
@@ -149,6 +150,7 @@ impl Pipeline {
                 self.take_snapshot_rows()
             }
             None => {
+                crash::at(Point::SnapshotAllRead);
                 snapshot.all_read = true;
                 self.unread = false;
                 Ok(())
@@ -171,6 +173,7 @@ impl Pipeline {
             let alone = snapshot.sends_alone(self.rows.ledger.taken().next_ordinal);
             match self.rows.take_snapshot_row(mapping, row, alone)? {
                 Taken::Done => {
+                    crash::at(Point::SnapshotRowEnqueued);
                     snapshot.waiting.pop_front();
                     self.goes_on();
                 }
@@ -202,12 +205,14 @@ impl Pipeline {
         if !self.rows.producer.takes_records() {
             return Ok(());
         }
+        crash::at(Point::SnapshotConfirmed);
         let rows = ledger.taken().next_ordinal;
         let (mark, began_at) = (Mark::start(snapshot.work.slot_at), snapshot.began_at);
         self.checkpoint.phase = Phase::Stream;
         if !self.write_checkpoint(mark)? {
             return Ok(());
         }
+        crash::at(Point::StreamRecordEnqueued);
         // Tags of these books are all reported, so they may be used again.
         self.rows.ledger = Ledger::new(mark);
         self.rows.ledger.checkpoint_enqueued(mark);

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::Pipeline;
 use super::rows::Taken;
+use crate::crash::{self, Point};
 use crate::error::Failure;
 use crate::lsn::Position;
 use crate::pgoutput;
@@ -73,7 +74,9 @@ impl Pipeline {
                 ReplicationMessage::Keepalive { wal_end, reply_requested, .. } => {
                     self.pace.caught_up();
                     self.server_end = self.server_end.max(wal_end);
-                    self.rows.ledger.idle(wal_end);
+                    if self.rows.ledger.idle(wal_end) {
+                        crash::at(Point::KeepaliveTaken);
+                    }
                     if reply_requested {
                         self.asked = true;
                         self.status_due = Instant::now();

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::prepare::Watched;
 use crate::config::Config;
+use crate::crash::{self, Point};
 use crate::error::Failure;
 use crate::kafka::checkpoint::{Checkpoint, FORMAT, Phase, Unreadable};
 use crate::kafka::checkpoint_topic::{self, ReadError, Stored, UnreadableRecord};
@@ -81,6 +82,7 @@ pub(super) async fn take_over(config: &Config, producer: &mut Producer) -> Resul
     if producer.is_transactional() {
         let doing = format!("take over the transactional.id {}", transaction::id(&config.name));
         producer.init().await.map_err(|error| Failure::kafka(&doing, &error))?;
+        crash::at(Point::IdTakenOver);
     } else {
         match read_to_the_end(config, Duration::ZERO).await {
             Ok(stored) if !stored.checkpoint.as_ref().is_some_and(|it| it.transactional) => {
@@ -222,6 +224,7 @@ pub(super) async fn claim(
         .deliver(topic, key.as_bytes(), Some(&record.encode()))
         .await
         .map_err(|error| Failure::kafka(doing, &error))?;
+    crash::at(Point::ClaimWritten);
     let again = readable(config, read_to_the_end(config, READ_LIMIT).await?)?;
     let ours = again
         .checkpoint
@@ -237,12 +240,14 @@ pub(super) async fn claim(
             "two databases may have one WALPOST_NAME; else walpost goes on by itself",
         ));
     }
+    crash::at(Point::ClaimReadBack);
     for generation in stored.generations.iter().filter(|older| **older < record.generation) {
         let key = Checkpoint::key(record.shard, *generation);
         producer
             .deliver(topic, key.as_bytes(), None)
             .await
             .map_err(|error| Failure::kafka("remove an older checkpoint", &error))?;
+        crash::at(Point::OlderRemoved);
     }
     if record.phase == Phase::Snapshot {
         tracing::debug!(

@@ -8,6 +8,7 @@ use super::prove::Identity;
 use super::watcher::{self, Watching};
 use super::{Supervisor, claim, first_start};
 use crate::config::{Config, Delivery};
+use crate::crash::{self, Point};
 use crate::error::Failure;
 use crate::kafka::client::{ANSWER_LIMIT, auxiliary, producer_properties};
 use crate::kafka::floor::Moment;
@@ -70,6 +71,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             Failure::again("kafka_error", format!("failed to make a kafka client: {error}"))
         })?;
         claim::ensure_topic(&config, &topics).await?;
+        crash::at(Point::OwnTopicsMade);
         let waits = || {
             self.heartbeat.beat();
             self.teller.status.set_state(State::Standby);
@@ -79,6 +81,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             first_start::prepare(&config, &mut reached, &self.nonce, waits).await?;
         self.made_slot |= made.is_some();
         let (mut stream, identity) = self.take_slot(&config, &reached, &mut made).await?;
+        crash::at(Point::SlotTaken);
         let claimed = {
             let proof = self.prove_and_claim(&config, &mut reached, (&watched, &identity), made);
             under_heartbeat(&mut stream, proof).await?

@@ -44,6 +44,7 @@ use super::claim;
 use super::first_start::create_slot_waits;
 use super::prepare::{Reached, Watched};
 use crate::config::Config;
+use crate::crash::{self, Point};
 use crate::error::Failure;
 use crate::kafka::checkpoint::{Checkpoint, Phase};
 use crate::lsn::Lsn;
@@ -243,6 +244,7 @@ pub(super) async fn import(
         queries.push(query);
         tables.push(Arc::new(present.mapping));
     }
+    crash::at(Point::SnapshotImported);
     let time = session.taken_at();
     let rows = session.read(queries);
     Ok(SnapshotWork { rows, tables, estimated, time, slot_at, alone: None })

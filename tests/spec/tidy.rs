@@ -33,7 +33,7 @@ fn sources() -> Vec<(String, String)> {
         .collect()
 }
 
-/// What each room may use, beside itself. `lsn`, `secret` and `error` of the ground are for all.
+/// What each room may use, beside itself. `lsn`, `secret` and `crash` of the ground are for all.
 const ROOMS: &[(&str, &[&str])] = &[
     ("lsn", &[]),
     ("secret", &[]),
@@ -70,7 +70,7 @@ fn a_room_uses_only_the_rooms_before_it() {
             })
             .collect();
         for used in used {
-            let ground = ["lsn", "secret"].contains(&used.as_str());
+            let ground = ["lsn", "secret", "crash"].contains(&used.as_str());
             let allowed = ground || used == room || may.contains(&used.as_str());
             assert!(allowed, "src/{file} uses `{used}`, which is not a room before it");
         }
@@ -95,6 +95,35 @@ fn nothing_aborts_a_transaction() {
     for (file, text) in sources() {
         assert!(!text.contains("abort_transaction"), "src/{file}");
     }
+}
+
+/// Built without the features of `tests/torture`, as every release is.
+#[test]
+#[cfg(not(any(feature = "crash-points", feature = "mutants")))]
+fn the_program_has_no_trace_of_crash_points_and_mutants() {
+    let program = std::fs::read(env!("CARGO_BIN_EXE_walpost")).unwrap();
+    let has = |text: &str| program.windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(has("WALPOST_SLOT"), "the names of variables would be found");
+    for trace in ["WALPOST_CRASH_AT", "WALPOST_MUTANT", "snapshot_row_enqueued", "crash point"] {
+        assert!(!has(trace), "the program knows of `{trace}`");
+    }
+}
+
+#[test]
+fn no_release_is_built_with_crash_points_or_mutants() {
+    let mut found = Vec::new();
+    for folder in ["deploy", "helm", ".ci"] {
+        for path in files(&root().join(folder), &[""]) {
+            let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
+            let line = |line: &str| line.contains("features") && line.contains("cargo ");
+            if text.lines().any(line) || text.contains("crash-points") {
+                found.push(path);
+            }
+        }
+    }
+    assert!(found.is_empty(), "{found:?} choose features of cargo; releases have none");
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    assert!(!manifest.contains("\ndefault = ["), "a default feature would be in the release");
 }
 
 #[test]
