@@ -39,6 +39,7 @@ use crate::kafka::librdkafka::ClientError;
 use crate::kafka::producer::{Producer, Resolution, TopicId};
 use crate::ledger::{Due, Ledger};
 use crate::lsn::{Lsn, Position};
+use crate::mutant::{self, Mutant};
 use crate::postgres::error::Error as PostgresError;
 use crate::postgres::replication::ReplicationStream;
 use crate::postgres::snapshot::SnapshotBatch;
@@ -486,7 +487,8 @@ impl Pipeline {
         self.offer_held_again();
         self.finish_snapshot()?;
         self.checkpoint()?;
-        if self.snapshot.is_none() && self.rows.ledger.flush_lsn() > self.flushed {
+        let silent = mutant::is(Mutant::NoFinalStatus) && self.draining.is_some();
+        if self.snapshot.is_none() && self.rows.ledger.flush_lsn() > self.flushed && !silent {
             crash::at(Point::BeforeStatus);
             self.send_status().await?;
             crash::at(Point::AfterStatus);

@@ -10,7 +10,7 @@ use super::service_link::is_service_link;
 use super::shown;
 use super::table::{self, Accepted, VARIABLES, Variable};
 use super::value::{self, choice, closest};
-use crate::crash;
+use crate::{crash, mutant};
 
 /// An effective value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -207,7 +207,7 @@ impl<'a> Reader<'a> {
         for name in &names {
             let base = name.strip_suffix("_FILE").unwrap_or(name);
             let known = table::find(name).is_some() || table::find(base).is_some();
-            if known || crash::is_variable(name) {
+            if known || crash::is_variable(name) || mutant::is_variable(name) {
                 continue;
             }
             let candidates = VARIABLES.iter().map(|variable| variable.name);

@@ -41,6 +41,7 @@ use tokio::time::Instant;
 
 use super::librdkafka::{Client, ClientError, Handle, Happening, Refusal};
 use crate::crash::{self, Point};
+use crate::mutant::{self, Mutant};
 
 /// `retry.backoff.ms` of a transactional producer.
 pub const RETRY_BACKOFF: Duration = Duration::from_millis(250);
@@ -72,6 +73,9 @@ pub fn timeout(interval: Duration) -> Duration {
 /// fences whoever did before, wherever it runs.
 #[must_use]
 pub fn id(name: &str) -> String {
+    if mutant::is(Mutant::IdWithPid) {
+        return format!("walpost.{name}.{}", std::process::id());
+    }
     format!("walpost.{name}")
 }
 

@@ -14,6 +14,7 @@ use crate::kafka::librdkafka::{ClientError, Happening};
 use crate::kafka::producer::{CHECKPOINT_TAG, Meaning, is_authentication, meaning};
 use crate::ledger::{Due, Mark};
 use crate::lsn::{Lsn, Position};
+use crate::mutant::{self, Mutant};
 use crate::postgres::replication::StatusUpdate;
 
 /// A checkpoint is written at most this often while rows are confirmed.
@@ -213,9 +214,16 @@ impl Pipeline {
             let ends = self.rows.producer.open_since().is_some() && self.ends_transaction();
             return if ends { self.close_transaction() } else { Ok(()) };
         }
+        if mutant::is(Mutant::TwoTransactions)
+            && self.rows.producer.open_since().is_some()
+            && self.ends_transaction()
+        {
+            return self.close_transaction();
+        }
         let once = self.rows.producer.is_transactional();
         let ledger = &self.rows.ledger;
-        let due = if once { ledger.due_with_rows() } else { ledger.due() };
+        let with_rows = once || mutant::is(Mutant::CheckpointEarly);
+        let due = if with_rows { ledger.due_with_rows() } else { ledger.due() };
         let waited = self.checkpointed_at.elapsed();
         let mark = match due {
             Due::Nothing => return Ok(()),
@@ -236,7 +244,7 @@ impl Pipeline {
             Due::Rows(_) | Due::Idle(..) => return Ok(()),
         };
         if self.write_checkpoint(mark)? {
-            if once {
+            if with_rows {
                 self.rows.ledger.checkpoint_enqueued_with_rows(mark);
             } else {
                 self.rows.ledger.checkpoint_enqueued(mark);
@@ -251,6 +259,9 @@ impl Pipeline {
         crash::at(Point::BeforeCheckpoint);
         self.remember_kept();
         let mut record = self.checkpoint.at(mark);
+        if mutant::is(Mutant::OrdinalNotStored) && !mark.complete {
+            record.next_ordinal = 0;
+        }
         {
             let facts = self.facts.borrow();
             if facts.seen_lsn > record.seen_lsn {
@@ -312,7 +323,12 @@ impl Pipeline {
             // Says nothing but that we are there.
             return StatusUpdate::default();
         }
-        let flush = self.rows.ledger.flush_lsn();
+        let mut flush = self.rows.ledger.flush_lsn();
+        if mutant::is(Mutant::FlushKeepalive) {
+            flush = self.server_end.max(self.flushed);
+        } else if mutant::is(Mutant::FlushLength) {
+            flush = self.received.max(self.flushed);
+        }
         StatusUpdate {
             write: self.received.max(flush),
             flush,
@@ -353,6 +369,9 @@ impl Pipeline {
     pub(super) async fn close(self) {
         let update = self.update();
         self.rows.producer.abandon();
+        if mutant::is(Mutant::NoFinalStatus) {
+            return;
+        }
         if let Err(error) = self.stream.shutdown(update, Duration::from_secs(5)).await {
             tracing::warn!(
                 error = %crate::error::chain(&error),

@@ -20,6 +20,7 @@ use crate::kafka::librdkafka::ClientError;
 use crate::kafka::producer::{Producer, TOPIC_LIMIT, TopicId};
 use crate::ledger::{Due, Ledger, Violation};
 use crate::lsn::{Lsn, Position};
+use crate::mutant::{self, Mutant};
 use crate::outbox::column::TypeNames;
 use crate::outbox::mapping::{Mapping, MappingError};
 use crate::outbox::role::{Role, TableName};
@@ -399,7 +400,11 @@ impl Rows {
                     self.keep(mapping, row, position);
                 }
                 let reason = bad.reason.word();
-                self.ledger.enqueued(bytes + EVENT_OVERHEAD);
+                if mutant::is(Mutant::LetterNotCounted) {
+                    self.ledger.passed_over();
+                } else {
+                    self.ledger.enqueued(bytes + EVENT_OVERHEAD);
+                }
                 tracing::warn!(%position, reason, attribute = %bad.attribute, "a bad row goes to the dead letters: {}", bad.message);
                 self.teller.bad_row(reason);
                 self.teller.dead_letter(reason);

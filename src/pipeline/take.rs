@@ -8,7 +8,8 @@ use super::Pipeline;
 use super::rows::Taken;
 use crate::crash::{self, Point};
 use crate::error::Failure;
-use crate::lsn::Position;
+use crate::lsn::{Lsn, Position};
+use crate::mutant::{self, Mutant};
 use crate::pgoutput;
 use crate::postgres::replication::ReplicationMessage;
 
@@ -43,7 +44,7 @@ impl Pipeline {
                 Err(error) => return Err(self.stream_failed(&error)),
             };
             match message {
-                ReplicationMessage::XLogData { wal_end, sent_at, data, .. } => {
+                ReplicationMessage::XLogData { wal_start, wal_end, sent_at, data } => {
                     let message = pgoutput::decode(data).map_err(|error| {
                         Failure::again(
                             "postgres_protocol",
@@ -54,6 +55,9 @@ impl Pipeline {
                         self.pace.saw(begin.commit_time.to_unix_micros(), sent_at.to_unix_micros());
                     }
                     self.received = self.received.max(wal_end);
+                    if mutant::is(Mutant::FlushLength) {
+                        self.received = Lsn::new(wal_start.as_u64() + data.len() as u64);
+                    }
                     match self.rows.take(&message)? {
                         Taken::Done => self.goes_on(),
                         Taken::NeedsTopic(topic) => {

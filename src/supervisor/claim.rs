@@ -16,6 +16,7 @@ use crate::kafka::client::{auxiliary, producer_properties, transactional};
 use crate::kafka::producer::{Producer, Resolution, TOPIC_LIMIT, TopicId};
 use crate::kafka::topics::{CHECKPOINT_CONFIG, DEAD_LETTER_CONFIG, Made, Topics, Wanted};
 use crate::kafka::transaction;
+use crate::mutant::{self, Mutant};
 use crate::proof::Facts;
 use crate::status::HaltCode;
 
@@ -81,6 +82,11 @@ pub(super) async fn read(config: &Config) -> Result<Stored, Failure> {
 pub(super) async fn take_over(config: &Config, producer: &mut Producer) -> Result<Stored, Failure> {
     if producer.is_transactional() {
         let doing = format!("take over the transactional.id {}", transaction::id(&config.name));
+        if mutant::is(Mutant::ReadBeforeInit) {
+            let stored = readable(config, read_to_the_end(config, READ_LIMIT).await?);
+            producer.init().await.map_err(|error| Failure::kafka(&doing, &error))?;
+            return stored;
+        }
         producer.init().await.map_err(|error| Failure::kafka(&doing, &error))?;
         crash::at(Point::IdTakenOver);
     } else {

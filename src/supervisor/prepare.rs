@@ -16,6 +16,7 @@ use crate::kafka::librdkafka::ClientError;
 use crate::kafka::producer::Producer;
 use crate::kafka::topics::Topics;
 use crate::lsn::Lsn;
+use crate::mutant::{self, Mutant};
 use crate::pipeline::{Generation, KnownTopics, RowSettings, Settings, TopicMaker};
 use crate::postgres::catalog::{Catalog, Server, Slot};
 use crate::postgres::replication::{ReplicationConnection, ReplicationStream, StatusUpdate};
@@ -80,6 +81,10 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         let first_start::Begun { watched, mut made } =
             first_start::prepare(&config, &mut reached, &self.nonce, waits).await?;
         self.made_slot |= made.is_some();
+        if mutant::is(Mutant::InitOnStandby) {
+            let taken = reached.producer.init().await;
+            taken.map_err(|error| Failure::kafka("take over the transactional.id", &error))?;
+        }
         let (mut stream, identity) = self.take_slot(&config, &reached, &mut made).await?;
         crash::at(Point::SlotTaken);
         let claimed = {

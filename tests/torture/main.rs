@@ -6,7 +6,17 @@
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod mutants;
+#[cfg(test)]
 mod scene;
+
+/// What is to be tried: nothing, for a handful; `full`; or part of a name.
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test's knob, not walpost's configuration")]
+fn wish() -> String {
+    std::env::var("WALPOST_TORTURE").unwrap_or_default()
+}
+
 #[cfg(test)]
 use spec::{oracle, servers};
 

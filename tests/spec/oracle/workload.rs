@@ -95,9 +95,23 @@ impl Workload {
         Self::start_some(database, seed, 2)
     }
 
+    /// Starts only the writer of transactions of 5,000 rows.
+    #[cfg(feature = "crash-points")]
+    pub(crate) fn start_large(database: &Database, seed: u64) -> Self {
+        Self::start_these(database, seed, (0..).zip(habits()).skip(3))
+    }
+
     fn start_some(database: &Database, seed: u64, count: usize) -> Self {
+        Self::start_these(database, seed, (0..).zip(habits()).take(count))
+    }
+
+    fn start_these(
+        database: &Database,
+        seed: u64,
+        habits: impl Iterator<Item = (u64, Habit)>,
+    ) -> Self {
         let shared = Arc::<Shared>::default();
-        let writers = (0..).zip(habits()).take(count).map(|(number, habit)| {
+        let writers = habits.map(|(number, habit)| {
             let mut writer = Writer::new(database, (seed, number), habit, &shared);
             std::thread::spawn(move || writer.write())
         });
