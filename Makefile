@@ -19,6 +19,7 @@ lint: ## format, clippy and rustdoc, each without a warning
 test: ## all tests, with real Postgres 14 and 18 and a real Kafka (about 10 minutes the first time)
 	@deploy/dev/install build postgres-14 postgres-18 kafka
 	cargo test --locked
+	cargo test --locked --features crash-points,mutants --test torture -- --test-threads 1
 
 test-tools: ## dependencies, scripts, compose file, chart, alerts, dashboards, events: each by its real tool
 	@set -e; for tool in deny shell demo compose helm examples alerts monitoring metrics sdk; do echo "== deploy/test-tools/$$tool"; deploy/test-tools/$$tool; done
@@ -26,8 +27,9 @@ test-tools: ## dependencies, scripts, compose file, chart, alerts, dashboards, e
 bench: ## speed beside pg_recvlogical, latency (1,000,000 rows; a quick look: ROWS=100000 RUNS=1 make bench)
 	@deploy/bench/run
 
-torture: ## faults for hours, until something gives
-	@echo "make torture: the long fault test is not written yet; make test has the short ones" >&2; exit 1
+torture: ## faults until something gives: MODE=at-least-once|exactly-once MINUTES=… SEED=…, or POINT=name (tests/README.md)
+	@deploy/dev/install build postgres-18 kafka
+	@MODE='$(MODE)' MINUTES='$(MINUTES)' SEED='$(SEED)' POINT='$(POINT)' deploy/dev/torture
 
 test-kubernetes: ## the chart on a real API server (about 10 minutes to build one)
 	@echo "make test-kubernetes: the test on a real API server is not written yet; make test-tools checks the chart by helm" >&2; exit 1

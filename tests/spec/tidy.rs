@@ -127,6 +127,35 @@ fn no_release_is_built_with_crash_points_or_mutants() {
 }
 
 #[test]
+fn the_catalogue_of_faults_names_tests_that_exist() {
+    let mut code = String::new();
+    for folder in ["tests", "src"] {
+        for path in files(&root().join(folder), &[".rs"]) {
+            code.push_str(&std::fs::read_to_string(path).unwrap());
+        }
+    }
+    let readme = std::fs::read_to_string(root().join("tests/README.md")).unwrap();
+    let (_, catalogue) = readme.split_once("## Faults").unwrap();
+    let mut rows = 0;
+    for row in catalogue.lines().filter(|line| line.starts_with("| ")) {
+        let columns: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [fault, _, shown] = columns.as_slice() else { panic!("not three columns: {row}") };
+        if ["fault", "---"].contains(fault) {
+            continue;
+        }
+        rows += 1;
+        let names: Vec<_> = shown.split('`').skip(1).step_by(2).collect();
+        assert!(shown.starts_with('—') || !names.is_empty(), "{fault}: no test, and no reason");
+        for name in names {
+            let sentence = name.contains('_') && !shown.starts_with('—');
+            let exists = code.contains(&format!("fn {name}("));
+            assert!(exists || !sentence, "{fault}: there is no test `{name}`");
+        }
+    }
+    assert!(rows > 50, "{rows} rows of the catalogue were found");
+}
+
+#[test]
 fn the_repository_stands_alone() {
     let folders = ["src", "tests", "deploy", "helm"];
     let ends = [".rs", ".md", ".sh", ".py", ".yaml", ".yml", ".toml"];

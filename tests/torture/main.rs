@@ -8,6 +8,8 @@ mod crash;
 #[cfg(test)]
 mod mutants;
 #[cfg(test)]
+mod run;
+#[cfg(test)]
 mod scene;
 
 /// What is to be tried: nothing, for a handful; `full`; or part of a name.

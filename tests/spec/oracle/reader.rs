@@ -12,6 +12,10 @@ use tokio::time::Instant;
 
 use super::super::servers::{Kafka, PATIENCE, until};
 
+/// How long a broker may take to answer, until it is asked again: a question that met a partition
+/// without a leader is answered only by its time-out.
+const ANSWER: Duration = Duration::from_secs(5);
+
 /// Reads topics from their beginning, each record once, as a consumer of committed records does.
 pub(super) struct Reader {
     /// One for each topic: what says that the end of a partition is reached does not say of which
@@ -117,10 +121,10 @@ impl Reader {
     fn try_ends(&self) -> Result<Ends, KafkaError> {
         let mut ends = BTreeMap::new();
         for (consumer, name) in self.consumers.iter().zip(&self.topics) {
-            let metadata = consumer.fetch_metadata(Some(name), PATIENCE)?;
+            let metadata = consumer.fetch_metadata(Some(name), ANSWER)?;
             for topic in metadata.topics().iter().filter(|topic| topic.error().is_none()) {
                 for partition in topic.partitions() {
-                    let (_, end) = consumer.fetch_watermarks(name, partition.id(), PATIENCE)?;
+                    let (_, end) = consumer.fetch_watermarks(name, partition.id(), ANSWER)?;
                     ends.insert((name.clone(), partition.id()), end);
                 }
             }

@@ -95,6 +95,17 @@ impl Workload {
         Self::start_some(database, seed, 2)
     }
 
+    /// Starts all of them, with so long pauses between large transactions that a busy machine keeps
+    /// up for hours.
+    #[cfg(feature = "crash-points")]
+    pub(crate) fn start_for_long(database: &Database, seed: u64) -> Self {
+        let slow = |habit: Habit| {
+            let pause = if *habit.rows.end() > 50 { 2_000..=6_000 } else { habit.pause };
+            Habit { pause, ..habit }
+        };
+        Self::start_these(database, seed, (0..).zip(habits().map(slow)))
+    }
+
     /// Starts only the writer of transactions of 5,000 rows.
     #[cfg(feature = "crash-points")]
     pub(crate) fn start_large(database: &Database, seed: u64) -> Self {
