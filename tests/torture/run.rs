@@ -69,7 +69,9 @@ fn run(mode: Mode) {
         let began = Instant::now();
         let met = stage.strike(kind, &mut random);
         stage.wait_for_progress(kind);
-        tally.count(kind, met, began.elapsed());
+        let took = began.elapsed();
+        figure(&format!("{}: rows came again after {took:.1?}", kind.words()));
+        tally.count(kind, met, took);
     }
     let written = stage.conclude();
     tally.say(mode, seed, time, &written);
