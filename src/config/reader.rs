@@ -10,7 +10,8 @@ use super::service_link::is_service_link;
 use super::shown;
 use super::table::{self, Accepted, VARIABLES, Variable};
 use super::value::{self, choice, closest};
-use crate::{crash, mutant};
+use crate::crash;
+use crate::mutant;
 
 /// An effective value.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -77,8 +77,13 @@ impl Reader {
             // Assigned anew, so that an end that is told is one that was found after this.
             consumer.assign(&unread).unwrap();
             let deadline = Instant::now() + PATIENCE;
+            let mut trouble = None;
             while unfinished > 0 {
-                assert!(Instant::now() < deadline, "{:?} not read to {ends:?} in time", self.next);
+                assert!(
+                    Instant::now() < deadline,
+                    "{:?} not read to {ends:?} in time; last {trouble:?}",
+                    self.next
+                );
                 match consumer.poll(Duration::from_millis(100)) {
                     Some(Ok(message)) => {
                         take(number, &message);
@@ -93,7 +98,7 @@ impl Reader {
                         unfinished -= 1;
                     }
                     // A broker that comes back from an outage; the deadline holds.
-                    Some(Err(error)) => println!("reading {topic}: {error}"),
+                    Some(Err(error)) => trouble = Some(error),
                     None => {}
                 }
             }

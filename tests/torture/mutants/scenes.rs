@@ -76,8 +76,9 @@ pub(super) fn unread_checkpoint(mistake: Mistake) {
 /// does the generation.
 pub(super) fn frozen_broker(mistake: Mistake) {
     let kafka = Kafka::start();
-    let mut scene = new_scene(mistake, &kafka, Mode::AtLeastOnce);
-    scene.settings = scene.settings.clone().env("WALPOST_WAL_SENDER_TIMEOUT", "15s");
+    let database = Postgres::newest().database("mutant");
+    let mut scene = Scene::new(database, &kafka, Mode::AtLeastOnce, Repeats::AmongNewer);
+    scene.settings = mistake.settings(&scene.settings).env("WALPOST_WAL_SENDER_TIMEOUT", "12s");
     let mut walpost = scene.settings.start();
     walpost.wait_for_state("streaming");
     let workload = Workload::start_gentle(&scene.database, seed());
@@ -88,8 +89,9 @@ pub(super) fn frozen_broker(mistake: Mistake) {
     kafka.thaw();
     flow(&mut scene, 200);
     same_generation(&mut walpost, &before);
+    // Long enough for two status updates, which come every four seconds.
     kafka.freeze();
-    std::thread::sleep(Duration::from_secs(4));
+    std::thread::sleep(Duration::from_secs(9));
     walpost.kill();
     kafka.thaw();
     scene.look();
