@@ -2,9 +2,9 @@
 //!
 //! The proof has two steps, and needs no mark in the rows:
 //!
-//! 1. Take a transaction number below which every transaction has ended, *then* the end of the
-//!    server's log: a `Horizon`. Whatever a transaction below that number wrote was committed
-//!    before that end, or never.
+//! 1. Take a transaction number below which every transaction of this database has ended, *then* the
+//!    end of the server's log: a `Horizon`. Whatever a transaction below that number wrote was
+//!    committed before that end, or never.
 //! 2. Once the checkpoint has passed that end, and publication and tables are by their row versions
 //!    still what the checkpoint was proven with, each such row has been delivered.
 //!

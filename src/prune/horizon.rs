@@ -10,9 +10,9 @@ use crate::proof::{self, Difference};
 /// A place of the log before which everything lies that ended transactions wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Horizon {
-    /// Every transaction with a number below this one has ended: what it wrote is visible, or will
-    /// never be. Numbers of subtransactions count too, since a subtransaction that goes on has a
-    /// higher number than the transaction around it.
+    /// Every transaction of this database with a number below this one has ended: what it wrote is
+    /// visible, or will never be. Numbers of subtransactions count too, since a subtransaction that
+    /// goes on has a higher number than the transaction around it.
     pub(crate) xid: u64,
     /// The end of the log, read after that.
     pub(crate) lsn: Lsn,
@@ -26,7 +26,19 @@ pub(crate) struct Horizon {
 /// lies (`XLogPageHeaderData`, `XLogLongPageHeaderData` of `src/include/access/xlog_internal.h`).
 const PAGE_HEADERS: [u64; 2] = [24, 40];
 
-const XID: &str = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text";
+/// A snapshot lists the running transactions of all databases of the server. One of another
+/// database cannot have written rows here, and may run for hours, so it is left out: a transaction
+/// holds a lock on its own number, by the process that runs it, until it ends (manual, `pg_locks`),
+/// and a process stays in its database. A number that nobody holds in this moment counts as one of
+/// here, and so does that of a prepared transaction, which no process runs.
+const XID: &str = "SELECT coalesce(min(running.xid::text::int8),
+        pg_snapshot_xmax(pg_current_snapshot())::text::int8)::text
+    FROM pg_snapshot_xip(pg_current_snapshot()) AS running (xid)
+    WHERE running.xid::xid NOT IN (
+        SELECT held.transactionid FROM pg_locks held JOIN pg_stat_activity holder USING (pid)
+        WHERE held.locktype = 'transactionid' AND held.mode = 'ExclusiveLock' AND held.granted
+            AND holder.datid IS DISTINCT FROM (
+                SELECT oid FROM pg_database WHERE datname = current_database()))";
 
 /// The insert position, since with `synchronous_commit = off` a transaction is visible before its
 /// commit record is written out. The name of a file of the log begins with the timeline.

@@ -10,6 +10,7 @@ use super::{Supervisor, claim, first_start};
 use crate::config::{Config, Delivery};
 use crate::crash::{self, Point};
 use crate::error::Failure;
+use crate::kafka::batch_limits::{self, BatchLimits};
 use crate::kafka::client::{ANSWER_LIMIT, auxiliary, producer_properties};
 use crate::kafka::floor::Moment;
 use crate::kafka::librdkafka::ClientError;
@@ -59,6 +60,8 @@ pub(super) struct Reached {
     pub(super) server: Server,
     pub(super) producer: Producer,
     pub(super) cluster_id: String,
+    /// How large the producer's batches get.
+    pub(super) batch_size: usize,
 }
 
 impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
@@ -67,6 +70,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             self.teller.status.set_state(State::Starting);
         }
         let config = self.config.clone();
+        self.read_doubted_limits(&config).await;
         let mut reached = self.reach(&config).await?;
         let topics = Topics::new(&auxiliary(&config.kafka, &config.name)).map_err(|error| {
             Failure::again("kafka_error", format!("failed to make a kafka client: {error}"))
@@ -91,7 +95,9 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             let proof = self.prove_and_claim(&config, &mut reached, (&watched, &identity), made);
             under_heartbeat(&mut stream, proof).await?
         };
-        let settings = settings(&config, &reached.server, &watched, self.known_topics.clone());
+        self.refusals.forget(&claimed.checkpoint.mark(), claimed.snapshot.is_some());
+        let shared = (self.known_topics.clone(), self.batch_limits.clone(), reached.batch_size);
+        let settings = settings(&config, &reached.server, &watched, shared);
         let seen = (reached.server.wal_end, reached.server.now);
         let watching =
             watcher::watch(reached.catalog, Arc::new(config), watched, self.teller.clone(), seen);
@@ -100,8 +106,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             producer: reached.producer,
             checkpoint: claimed.checkpoint,
             checkpoint_topic: claimed.checkpoint_topic,
-            refused: self.refused.clone(),
-            alone_until: self.alone_until.take(),
+            refusals: self.refusals.clone(),
             snapshot: claimed.snapshot,
         };
         Ok(Prepared { generation, settings, watching })
@@ -155,7 +160,8 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
     /// Connects to both servers, side by side.
     async fn reach(&self, config: &Config) -> Result<Reached, Failure> {
         let create_topics = config.topic_partitions.is_none();
-        let mut producer = producer(config, create_topics).map_err(|error| {
+        let batch_size = self.batch_limits.batch_size(batch_limits::configured(&config.kafka));
+        let mut producer = producer(config, create_topics, batch_size).map_err(|error| {
             Failure::again("kafka_error", format!("failed to make the producer: {error}"))
         })?;
         let handle = producer.handle();
@@ -187,7 +193,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         let (catalog, server) = postgres?;
         let cluster_id = kafka?;
         ready(&server)?;
-        Ok(Reached { catalog, server, producer, cluster_id })
+        Ok(Reached { catalog, server, producer, cluster_id, batch_size })
     }
 
     /// Says why no broker answered, from what librdkafka reported meanwhile.
@@ -276,16 +282,22 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
 }
 
 /// A producer for this way of delivery.
-fn producer(config: &Config, create_topics: bool) -> Result<Producer, ClientError> {
+fn producer(
+    config: &Config,
+    create_topics: bool,
+    batch_size: usize,
+) -> Result<Producer, ClientError> {
     match config.delivery {
         Delivery::AtLeastOnce => Producer::new(&producer_properties(
             &config.kafka,
             &config.name,
             config.events.max_event,
             create_topics,
+            batch_size,
         )),
         Delivery::ExactlyOnce => {
-            Producer::transactional(claim::transactional_properties(config, create_topics))
+            let properties = claim::transactional_properties(config, create_topics, batch_size);
+            Producer::transactional(properties)
         }
     }
 }
@@ -417,7 +429,7 @@ fn settings(
     config: &Config,
     server: &Server,
     watched: &Watched,
-    known_topics: KnownTopics,
+    (known_topics, batch_limits, batch_size): (KnownTopics, BatchLimits, usize),
 ) -> Settings {
     let rows = RowSettings {
         connector: config.name.clone(),
@@ -442,6 +454,8 @@ fn settings(
         topic_maker,
         checkpoint_topic: config.checkpoint_topic.clone(),
         known_topics,
+        batch_limits,
+        batch_size,
         clock_skew: server.clock_skew_micros(),
     }
 }

@@ -251,7 +251,7 @@ pub(super) async fn import(
     crash::at(Point::SnapshotImported);
     let time = session.taken_at();
     let rows = session.read(queries);
-    Ok(SnapshotWork { rows, tables, estimated, time, slot_at, alone: None })
+    Ok(SnapshotWork { rows, tables, estimated, time, slot_at })
 }
 
 /// About how many rows a table has: counted, where that is quick, else as last analyzed.

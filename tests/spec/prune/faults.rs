@@ -41,6 +41,28 @@ fn rows_of_before_an_open_transaction_wait_for_it_and_savepoints_count() {
 }
 
 #[test]
+fn a_transaction_of_another_database_holds_nothing_back() {
+    for server in [Postgres::oldest(), Postgres::newest()] {
+        let shop = Shop::open(server, "beside");
+        let other = server.database("neighbour");
+        other.execute("create table note (n int)");
+        let _walpost = shop.start();
+        let neighbour = other.session();
+        neighbour.execute("begin; savepoint a; insert into note values (1)");
+        shop.insert(1, 3);
+        assert_eq!(shop.pruned(), BTreeSet::new());
+        let here = shop.database.session();
+        here.execute("begin; create table note (n int)");
+        shop.insert(4, 3);
+        assert_eq!(shop.pruned(), numbers(4..=6));
+        here.execute("rollback");
+        shop.insert(7, 3);
+        assert_eq!(shop.pruned(), BTreeSet::new());
+        neighbour.execute("rollback");
+    }
+}
+
+#[test]
 fn a_paused_relay_proves_nothing() {
     let shop = Shop::open(Postgres::oldest(), "paused");
     let walpost = shop.start();
