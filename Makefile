@@ -14,6 +14,7 @@ lint: ## format, clippy and rustdoc, each without a warning
 	@deploy/dev/install build
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --features crash-points,mutants --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
 
 test: ## all tests, with real Postgres 14 and 18 and a real Kafka (about 10 minutes the first time)

@@ -97,7 +97,7 @@ fn chosen() -> Vec<Case> {
     let wanted = |case: &Case| match wish.as_str() {
         "" => handful(case),
         "full" => true,
-        wish => name(*case).contains(wish),
+        wish => wish.split(',').any(|part| name(*case).contains(part)),
     };
     cases().into_iter().filter(wanted).collect()
 }
