@@ -50,7 +50,7 @@ mutants! {
     FlushKeepalive "flush_keepalive" "The slot moves to a keepalive's position while rows are in flight.";
     FlushLength "flush_length" "The slot moves to the start of a message plus its length.";
     OrdinalNotStored "ordinal_not_stored" "The checkpoint inside a transaction does not say how many of its rows are sent.";
-    GaplessOff "gapless_off" "librdkafka may send what comes after a record that was refused.";
+    GaplessOff "gapless_off" "librdkafka may send what comes after a record that was refused, and its reports are read late.";
     MessageTimeout "message_timeout" "librdkafka gives up a record after a second.";
     IdWithPid "id_with_pid" "The `transactional.id` names the process.";
     ReadBeforeInit "read_before_init" "The checkpoint is read before the `transactional.id` is taken over.";

@@ -453,6 +453,10 @@ impl Pipeline {
                 crash::at(Point::DrainBegun);
             }
             Action::Deliveries => {
+                if mutant::is(Mutant::GaplessOff) {
+                    // What the setting protects is a loop that is slower than librdkafka.
+                    std::thread::sleep(Duration::from_millis(200));
+                }
                 if let Some(outcome) = self.deliveries()? {
                     return Ok(Some(outcome));
                 }

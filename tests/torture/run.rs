@@ -66,11 +66,12 @@ fn run(mode: Mode) {
             kinds = shuffled(mode, &mut random);
             kinds.pop().expect("there are kinds")
         });
+        figure(&format!("{} …", kind.words()));
         let began = Instant::now();
         let met = stage.strike(kind, &mut random);
         stage.wait_for_progress(kind);
         let took = began.elapsed();
-        figure(&format!("{}: rows came again after {took:.1?}", kind.words()));
+        figure(&format!("… rows came again after {took:.1?}"));
         tally.count(kind, met, took);
     }
     let written = stage.conclude();

@@ -227,6 +227,22 @@ impl Kafka {
         signal(self.pid(), "CONT");
     }
 
+    /// Waits until a client that has just come finds leaders for all partitions: a broker that was
+    /// frozen for longer than its session has none for a while.
+    #[cfg(feature = "crash-points")]
+    #[track_caller]
+    pub(crate) fn wait_for_leaders(&self) -> std::time::Duration {
+        let begin = Instant::now();
+        let led = within(PATIENCE * 3, || {
+            let limit = std::time::Duration::from_secs(5);
+            let metadata = self.consumer("read_uncommitted").fetch_metadata(None, limit).ok()?;
+            let mut partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+            partitions.all(|partition| partition.leader() >= 0).then_some(())
+        });
+        assert!(led.is_some(), "the broker has no leaders {:?} after it went on", begin.elapsed());
+        begin.elapsed()
+    }
+
     /// Stops the broker in order.
     #[track_caller]
     pub(crate) fn stop(&self) {

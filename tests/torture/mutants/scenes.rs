@@ -87,6 +87,7 @@ pub(super) fn frozen_broker(mistake: Mistake) {
     kafka.freeze();
     std::thread::sleep(Duration::from_secs(8));
     kafka.thaw();
+    kafka.wait_for_leaders();
     flow(&mut scene, 200);
     same_generation(&mut walpost, &before);
     // Long enough for two status updates, which come every four seconds.
@@ -94,6 +95,7 @@ pub(super) fn frozen_broker(mistake: Mistake) {
     std::thread::sleep(Duration::from_secs(9));
     walpost.kill();
     kafka.thaw();
+    kafka.wait_for_leaders();
     scene.look();
     scene.conclude(workload, scene.settings.start());
 }
@@ -241,8 +243,9 @@ pub(super) fn drained_queue(mistake: Mistake) {
          where slot_name = '{}' and active",
         scene.database.name()
     ));
-    walpost.wait_for_line("code=\"postgres_");
+    walpost.wait_for_line("terminating connection");
     kafka.thaw();
+    kafka.wait_for_leaders();
     let workload = Workload::start_gentle(&scene.database, seed());
     flow(&mut scene, 100);
     scene.conclude(workload, walpost);

@@ -9,7 +9,7 @@ use crate::oracle::{Random, Repeats, Workload};
 use crate::scene::{Mode, Scene, stop};
 use crate::servers::walpost::Walpost;
 use crate::servers::wire::{Protocol, Wire};
-use crate::servers::{Kafka, Postgres, Settings, within};
+use crate::servers::{Kafka, Postgres, Settings, figure, until, within};
 
 /// How many rows have to come through between two faults.
 const PROGRESS: usize = 150;
@@ -42,7 +42,6 @@ pub(super) struct Stage {
     workload: Option<Workload>,
     to_postgres: Wire,
     to_kafka: Wire,
-    seen: usize,
     // Last, because all the others need them until their end.
     postgres: Postgres,
     kafka: Kafka,
@@ -69,17 +68,8 @@ impl Stage {
         let settings = [scene.settings.clone(), scene.settings.second()];
         let walpost = Some(settings[0].start());
         let workload = Some(Workload::start_for_long(&scene.database, seed));
-        let mut stage = Self {
-            walpost,
-            settings,
-            scene,
-            workload,
-            to_postgres,
-            to_kafka,
-            seen: 0,
-            postgres,
-            kafka,
-        };
+        let mut stage =
+            Self { walpost, settings, scene, workload, to_postgres, to_kafka, postgres, kafka };
         stage.wait_for_progress(Kind::WalpostStopped);
         stage
     }
@@ -104,16 +94,15 @@ impl Stage {
                 self.walpost().thaw();
             }
             Kind::HandedOver => {
-                let mut second = self.second();
-                second.wait_for_state("standby");
+                let second = self.standby();
                 self.walpost().kill();
+                wait_until_it_leads(&second);
                 self.replace(second);
             }
             Kind::ZombieWakes => {
-                let mut second = self.second();
-                second.wait_for_state("standby");
+                let second = self.standby();
                 self.walpost().freeze();
-                second.wait_for_state("streaming");
+                wait_until_it_leads(&second);
                 std::thread::sleep(time / 4);
                 let mut first = self.walpost.take().expect("a walpost runs");
                 first.thaw();
@@ -145,6 +134,7 @@ impl Stage {
                 self.kafka.freeze();
                 std::thread::sleep(time);
                 self.kafka.thaw();
+                figure(&format!("leaders after {:.1?}", self.kafka.wait_for_leaders()));
             }
             Kind::ToPostgres(network) => return network_fault(&self.to_postgres, network, time),
             Kind::ToKafka(network) => return network_fault(&self.to_kafka, network, time),
@@ -167,9 +157,13 @@ impl Stage {
         self.walpost = Some(self.settings[0].start());
     }
 
+    /// A second instance, which waits for the first one.
     #[track_caller]
-    fn second(&self) -> Walpost {
-        self.settings[1].start()
+    fn standby(&mut self) -> Walpost {
+        wait_until_it_leads(self.walpost());
+        let mut second = self.settings[1].start();
+        second.wait_for_state("standby");
+        second
     }
 
     /// From now on the second one is the first one.
@@ -182,9 +176,11 @@ impl Stage {
     #[track_caller]
     pub(super) fn wait_for_progress(&mut self, after: Kind) {
         let begin = Instant::now();
-        let Self { scene, walpost, seen, .. } = self;
+        let Self { scene, walpost, .. } = self;
         let walpost = walpost.as_mut().expect("a walpost runs");
-        let goal = *seen + PROGRESS;
+        // What came before the fault does not count.
+        scene.deliveries.read();
+        let goal = scene.deliveries.different() + PROGRESS;
         let came = within(LIMIT, || {
             assert!(walpost.is_running(), "after {after:?}: walpost ended: {}", walpost.log());
             scene.deliveries.read();
@@ -196,7 +192,6 @@ impl Stage {
             begin.elapsed(),
             walpost.log()
         );
-        *seen = scene.deliveries.different();
         scene.slot_and_checkpoint();
     }
 
@@ -214,6 +209,14 @@ impl Stage {
         let repeats = self.scene.deliveries.all().len() - rows;
         Outcome { rows, repeats, transactions: written.transactions }
     }
+}
+
+/// Streaming, or backpressured.
+#[track_caller]
+fn wait_until_it_leads(walpost: &Walpost) {
+    until("walpost to hold the slot", || {
+        (walpost.try_get("/status.json")?.json()["leader"] == true).then_some(())
+    });
 }
 
 fn network_fault(wire: &Wire, network: Network, time: Duration) -> bool {
