@@ -18,7 +18,7 @@ lint: ## format, clippy and rustdoc, each without a warning
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
 
 test: ## all tests, with real Postgres 14 and 18 and a real Kafka (about 10 minutes the first time)
-	@deploy/dev/install build postgres-14 postgres-16 postgres-17 postgres-18 kafka
+	@deploy/dev/install build postgres-14 postgres-16 postgres-17 postgres-18 kafka pgbouncer faketime
 	cargo test --locked
 	cargo test --locked --features crash-points,mutants --test torture -- --test-threads 1
 

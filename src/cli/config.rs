@@ -14,7 +14,7 @@ use crate::config::{Config, Loaded};
 #[derive(Clone, Copy, Debug, clap::Args)]
 #[group(multiple = false)]
 pub struct Arguments {
-    /// As JSON.
+    /// Prints it as JSON.
     #[arg(long)]
     json: bool,
     /// A template of an env file, with every variable, its default and its meaning.

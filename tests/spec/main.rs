@@ -32,6 +32,8 @@ mod limits;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
+mod manual;
+#[cfg(test)]
 mod mapping;
 #[cfg(test)]
 mod memory;
