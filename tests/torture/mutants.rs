@@ -12,8 +12,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use walpost::mutant::Mutant;
 
 use self::scenes::{
-    clean_stop, dead_letters, drained_queue, first_start, frozen_broker, half_transaction,
-    late_record, lost_publication, open_transaction, refused_record, standby, stored_with_rows,
+    clean_stop, dead_letters, drained_queue, first_start, half_transaction, late_record,
+    lost_publication, open_transaction, refused_record, silent_broker, standby, stored_with_rows,
     unread_checkpoint,
 };
 use crate::crash::message;
@@ -42,9 +42,10 @@ type Shown = fn(Mistake);
 fn noticed(mutant: Mutant) -> (Shown, &'static str) {
     match mutant {
         Mutant::CheckpointEarly => (unread_checkpoint, "ahead of kafka"),
-        Mutant::FlushEarly => (unread_checkpoint, "past the checkpoint"),
-        Mutant::FlushKeepalive | Mutant::FlushLength => (frozen_broker, "past the checkpoint"),
-        Mutant::MessageTimeout => (frozen_broker, "began anew"),
+        Mutant::FlushEarly | Mutant::FlushKeepalive | Mutant::FlushLength => {
+            (unread_checkpoint, "past the checkpoint")
+        }
+        Mutant::MessageTimeout => (silent_broker, "began anew"),
         Mutant::OrdinalNotStored => (half_transaction, "came twice"),
         Mutant::GaplessOff => (refused_record, "out of order"),
         Mutant::IdWithPid | Mutant::ReadBeforeInit => (open_transaction, "is not at work"),

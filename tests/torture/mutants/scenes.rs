@@ -6,6 +6,7 @@ use super::Mistake;
 use crate::oracle::{Repeats, Workload, seed};
 use crate::scene::{BadRows, Mode, Scene, stop};
 use crate::servers::walpost::Walpost;
+use crate::servers::wire::{Fault, Protocol, Wire};
 use crate::servers::{Kafka, PATIENCE, Postgres, Settings, until, within};
 
 /// A successor that must wait for a transaction's time-out waits for a minute.
@@ -72,32 +73,24 @@ pub(super) fn unread_checkpoint(mistake: Mistake) {
     scene.conclude(workload, walpost);
 }
 
-/// Kafka does not answer for some seconds, while rows and keepalives come: the slot stays, and so
-/// does the generation.
-pub(super) fn frozen_broker(mistake: Mistake) {
-    let kafka = Kafka::start();
+/// Kafka does not answer for some seconds, while rows come: the generation stays.
+pub(super) fn silent_broker(mistake: Mistake) {
+    let (kafka, wire, address) =
+        Kafka::start_behind(|port, broker| Wire::start_on(port, broker, Protocol::Kafka));
     let database = Postgres::newest().database("mutant");
     let mut scene = Scene::new(database, &kafka, Mode::AtLeastOnce, Repeats::AmongNewer);
-    scene.settings = mistake.settings(&scene.settings).env("WALPOST_WAL_SENDER_TIMEOUT", "12s");
+    scene.settings = mistake.settings(&scene.settings).env("KAFKA_BOOTSTRAP_SERVERS", address);
     let mut walpost = scene.settings.start();
     walpost.wait_for_state("streaming");
     let workload = Workload::start_gentle(&scene.database, seed());
     flow(&mut scene, 200);
     let before = generation(&walpost);
-    kafka.freeze();
-    std::thread::sleep(Duration::from_secs(8));
-    kafka.thaw();
-    kafka.wait_for_leaders();
-    flow(&mut scene, 200);
+    wire.strike(Fault::BlackHole);
+    std::thread::sleep(Duration::from_secs(10));
+    wire.heal();
+    flow(&mut scene, 500);
     same_generation(&mut walpost, &before);
-    // Long enough for two status updates, which come every four seconds.
-    kafka.freeze();
-    std::thread::sleep(Duration::from_secs(9));
-    walpost.kill();
-    kafka.thaw();
-    kafka.wait_for_leaders();
-    scene.look();
-    scene.conclude(workload, scene.settings.start());
+    scene.conclude(workload, walpost);
 }
 
 /// A death in the middle of a large transaction, of which a part is committed in Kafka.
@@ -265,9 +258,6 @@ pub(super) fn first_start(mistake: Mistake) {
     die_at("slot_created:1", &scene.settings);
     let mut walpost = scene.settings.start();
     walpost.wait_for_state("streaming");
-    let workload = Workload::start_gentle(&scene.database, seed());
-    std::thread::sleep(Duration::from_secs(1));
-    workload.stop();
     scene.deliveries.finish(&scene.database, Duration::from_secs(15));
     stop(walpost);
 }
@@ -288,8 +278,9 @@ pub(super) fn lost_publication(mistake: Mistake) {
 /// Bad rows among good ones: their dead letters are waited for like events.
 pub(super) fn dead_letters(mistake: Mistake) {
     let kafka = Kafka::shared();
-    let mut scene = new_scene(mistake, kafka, Mode::AtLeastOnce);
-    scene.settings = BadRows::prepare(&scene.database, &scene.settings);
+    let database = Postgres::newest().database("mutant");
+    let mut scene = Scene::new(database, kafka, Mode::AtLeastOnce, Repeats::AmongNewer);
+    scene.settings = BadRows::prepare(&scene.database, &mistake.settings(&scene.settings));
     let mut walpost = scene.settings.start();
     walpost.wait_for_state("streaming");
     let before = generation(&walpost);
