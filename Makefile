@@ -22,8 +22,8 @@ test: ## all tests, with real Postgres 14 and 18 and a real Kafka (about 10 minu
 	cargo test --locked
 	cargo test --locked --features crash-points,mutants --test torture -- --test-threads 1
 
-test-tools: ## dependencies, scripts, compose file, chart, alerts, dashboards, events: each by its real tool
-	@set -e; for tool in deny shell demo compose helm examples alerts monitoring metrics sdk; do echo "== deploy/test-tools/$$tool"; deploy/test-tools/$$tool; done
+test-tools: ## dependencies, scripts, compose file, chart, alerts, dashboards, status page, events: each by its real tool
+	@set -e; for tool in deny shell demo compose helm examples alerts monitoring metrics page sdk; do echo "== deploy/test-tools/$$tool"; deploy/test-tools/$$tool; done
 
 bench: ## speed beside pg_recvlogical, latency (1,000,000 rows; a quick look: ROWS=100000 RUNS=1 make bench)
 	@deploy/bench/run

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 mod database;
+pub mod effective;
 pub mod env;
 mod events;
 mod invalid;

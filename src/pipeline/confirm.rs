@@ -52,11 +52,11 @@ impl Pipeline {
                 violation = ledger.checkpoint_delivered().err().or(violation.take());
                 crash::at(Point::CheckpointConfirmed);
             }
-            Happening::Delivered { tag, count, bytes, topic } => {
+            Happening::Delivered { tag, count, bytes, topic, partition } => {
                 confirmed = true;
                 crash::at(Point::BeforeReport);
                 if let Some(counts) = counts.get(&topic) {
-                    counts.delivered(u64::from(count), bytes);
+                    counts.delivered(u64::from(count), bytes, partition);
                 }
                 let result = ledger.delivered(tag, count, |settled| {
                     if in_snapshot {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
+use super::keys::Keys;
 use super::refusal::{Alone, Place, Refusals, Sent, SnapshotRowDigest, Way};
 use super::tell::Teller;
 use crate::cloudevent::{BadRow, Encoder, Event, Reason};
@@ -137,6 +138,8 @@ pub(super) struct Rows {
     pub(super) refusals: Refusals,
     /// Rows that Kafka does not have, since this was last looked at.
     pub(super) kept: Vec<KeptRow>,
+    /// How much of a topic one key has.
+    pub(super) keys: Keys,
     pub(super) commit_time: PgTimestamp,
     warned_of_other_changes: bool,
     warned_of_left_out_headers: bool,
@@ -169,6 +172,7 @@ impl Rows {
             unknown_before: HashSet::new(),
             refusals,
             kept: Vec::new(),
+            keys: Keys::new(),
             commit_time: PgTimestamp::default(),
             warned_of_other_changes: false,
             warned_of_left_out_headers: false,
@@ -307,7 +311,7 @@ impl Rows {
         place: Place,
     ) -> Result<Taken, Failure> {
         let position = place.position();
-        let Self { encoder, producer, ledger, refusals, .. } = self;
+        let Self { encoder, producer, ledger, refusals, keys, .. } = self;
         let encoded = match refusals.of(place) {
             Some(said) => Err(BadRow::new("payload", Reason::RefusedByBroker, said)),
             None => encoder.encode(mapping, row, self.commit_time),
@@ -328,6 +332,7 @@ impl Rows {
                                 self.warned_of_left_out_headers = true;
                                 tracing::warn!(%position, "the headers column has names that would override the event's own; they are left out, here and in later rows");
                             }
+                            keys.note(topic, event.key);
                             ledger.enqueued(bytes + EVENT_OVERHEAD);
                             Ok(taken(way, Alone { place, sent: Sent::Event }))
                         }

@@ -28,6 +28,8 @@ mod halts;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
+mod lag;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod load;
