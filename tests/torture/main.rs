@@ -16,7 +16,19 @@ mod scene;
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "a test's knob, not walpost's configuration")]
 fn wish() -> String {
-    std::env::var("WALPOST_TORTURE").unwrap_or_default()
+    use walpost::{crash::Point, mutant::Mutant};
+    let wish = std::env::var("WALPOST_TORTURE").unwrap_or_default();
+    let names: Vec<_> = Point::ALL
+        .iter()
+        .map(|point| point.name())
+        .chain(Mutant::ALL.iter().map(|mutant| mutant.name()))
+        .collect();
+    for part in wish.split(',').filter(|part| !part.is_empty() && *part != "full") {
+        let name = part.split(':').next().unwrap_or_default();
+        let known = names.iter().any(|known| known.contains(name));
+        assert!(known, "`{name}` is no crash point and no mistake; these are: {names:?}");
+    }
+    wish
 }
 
 #[cfg(test)]
