@@ -14,11 +14,13 @@ lint: ## format, clippy and rustdoc, each without a warning
 	@deploy/dev/install build
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --features crash-points,mutants --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
 
 test: ## all tests, with real Postgres 14 and 18 and a real Kafka (about 10 minutes the first time)
 	@deploy/dev/install build postgres-14 postgres-16 postgres-17 postgres-18 kafka pgbouncer faketime
 	cargo test --locked
+	cargo test --locked --features crash-points,mutants --test torture -- --test-threads 1
 
 test-tools: ## dependencies, scripts, compose file, chart, its pod, alerts, dashboards, status page, events: each by its real tool
 	@set -e; for tool in deny shell demo compose helm pod examples alerts monitoring metrics page sdk; do echo "== deploy/test-tools/$$tool"; deploy/test-tools/$$tool; done
@@ -26,8 +28,9 @@ test-tools: ## dependencies, scripts, compose file, chart, its pod, alerts, dash
 bench: ## speed beside pg_recvlogical, latency (1,000,000 rows; a quick look: ROWS=100000 RUNS=1 make bench)
 	@deploy/bench/run
 
-torture: ## faults for hours, until something gives
-	@echo "make torture: the long fault test is not written yet; make test has the short ones" >&2; exit 1
+torture: ## faults until something gives: MODE=at-least-once|exactly-once MINUTES=… SEED=…, or POINT=name (tests/README.md)
+	@deploy/dev/install build postgres-18 kafka
+	@MODE='$(MODE)' MINUTES='$(MINUTES)' SEED='$(SEED)' POINT='$(POINT)' deploy/dev/torture
 
 test-kubernetes: ## the chart on a real API server (which is built the first time: 10 minutes and more)
 	@deploy/test-kubernetes

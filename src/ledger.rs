@@ -26,6 +26,7 @@
 use std::collections::VecDeque;
 
 use crate::lsn::{Lsn, Position};
+use crate::mutant::{self, Mutant};
 
 mod mark;
 mod violation;
@@ -400,6 +401,9 @@ impl Ledger {
     /// How far the slot may be flushed.
     #[must_use]
     pub fn flush_lsn(&self) -> Lsn {
+        if mutant::is(Mutant::FlushEarly) {
+            return self.confirmed.resume_lsn;
+        }
         self.checkpointed.resume_lsn
     }
 

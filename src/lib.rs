@@ -31,7 +31,8 @@
 //! - [`config`]: one table of all variables. [`cli`]: one file a command.
 //! - [`status`], [`metrics`], [`http`]: what the process says of itself.
 //! - [`error`]: what went wrong → again, or halt under a code. [`lsn`]: positions.
-//!   [`secret`]: texts that cannot be printed.
+//!   [`secret`]: texts that cannot be printed. [`crash`], [`mutant`]: where a test may
+//!   end the process, and mistakes that it has to notice.
 //!
 //! # Invariants, and what holds each
 //!
@@ -50,6 +51,10 @@
 pub mod lsn;
 
 pub mod secret;
+
+pub mod crash;
+
+pub mod mutant;
 
 pub mod postgres;
 

@@ -31,6 +31,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::crash::{self, Point};
 use crate::error::Failure;
 use crate::kafka::batch_limits::BatchLimits;
 use crate::kafka::checkpoint::Checkpoint;
@@ -39,6 +40,7 @@ use crate::kafka::librdkafka::ClientError;
 use crate::kafka::producer::{Producer, TopicId};
 use crate::ledger::{Due, Ledger};
 use crate::lsn::Lsn;
+use crate::mutant::{self, Mutant};
 use crate::postgres::error::Error as PostgresError;
 use crate::postgres::replication::ReplicationStream;
 use crate::postgres::snapshot::SnapshotBatch;
@@ -323,7 +325,9 @@ impl Pipeline {
         }
         match outcome {
             Outcome::Drained | Outcome::SnapshotInterrupted | Outcome::SmallerBatches => {
+                crash::at(Point::Drained);
                 self.close().await;
+                crash::at(Point::StreamClosed);
                 outcome
             }
             Outcome::DrainDeadline { .. }
@@ -447,8 +451,13 @@ impl Pipeline {
                     "draining: no more rows are read; waiting for kafka's confirmations"
                 );
                 self.hurry();
+                crash::at(Point::DrainBegun);
             }
             Action::Deliveries => {
+                if mutant::is(Mutant::GaplessOff) {
+                    // What the setting protects is a loop that is slower than librdkafka.
+                    std::thread::sleep(Duration::from_millis(200));
+                }
                 if let Some(outcome) = self.deliveries()? {
                     return Ok(Some(outcome));
                 }
@@ -484,8 +493,11 @@ impl Pipeline {
         self.offer_held_again();
         self.finish_snapshot()?;
         self.checkpoint()?;
-        if self.snapshot.is_none() && self.rows.ledger.flush_lsn() > self.flushed {
+        let silent = mutant::is(Mutant::NoFinalStatus) && self.draining.is_some();
+        if self.snapshot.is_none() && self.rows.ledger.flush_lsn() > self.flushed && !silent {
+            crash::at(Point::BeforeStatus);
             self.send_status().await?;
+            crash::at(Point::AfterStatus);
         }
         self.answered_alone();
         self.say();

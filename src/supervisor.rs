@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::config::Config;
+use crate::crash::{self, Point};
 use crate::error::Failure;
 use crate::kafka::batch_limits::BatchLimits;
 use crate::metrics::Metrics;
@@ -160,6 +161,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         drop(watching);
         drop(pruning);
         self.teller.not_leading();
+        crash::at(Point::GenerationEnded);
         self.concluded(outcome)
     }
 

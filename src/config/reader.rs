@@ -10,6 +10,8 @@ use super::service_link::is_service_link;
 use super::shown;
 use super::table::{self, Accepted, VARIABLES, Variable};
 use super::value::{self, choice, closest};
+use crate::crash;
+use crate::mutant;
 
 /// An effective value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -205,7 +207,8 @@ impl<'a> Reader<'a> {
         let names = std::mem::take(&mut self.names);
         for name in &names {
             let base = name.strip_suffix("_FILE").unwrap_or(name);
-            if table::find(name).is_some() || table::find(base).is_some() {
+            let known = table::find(name).is_some() || table::find(base).is_some();
+            if known || crash::is_variable(name) || mutant::is_variable(name) {
                 continue;
             }
             let candidates = VARIABLES.iter().map(|variable| variable.name);

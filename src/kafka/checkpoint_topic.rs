@@ -17,6 +17,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::checkpoint::{Checkpoint, Unreadable};
+use crate::mutant::{self, Mutant};
 
 /// How many records before the end are looked at first. A generation writes at most ten a second
 /// and one at a time, so the newest record of the newest generation is among them.
@@ -283,8 +284,11 @@ fn take(stored: &mut Stored, found: &Found<'_>, (name, shard): (&str, u32)) {
     if stored.unreadable.as_ref().is_some_and(behind) {
         stored.unreadable = None;
     }
-    let newer =
-        stored.checkpoint.as_ref().is_none_or(|newest| checkpoint.generation >= newest.generation);
+    let newer = mutant::is(Mutant::NewestByOffset)
+        || stored
+            .checkpoint
+            .as_ref()
+            .is_none_or(|newest| checkpoint.generation >= newest.generation);
     if newer {
         stored.checkpoint = Some(checkpoint);
         stored.written_at = found.written_at;

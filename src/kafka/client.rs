@@ -8,6 +8,7 @@ use super::options::KafkaOptions;
 use super::prompt::LINGER;
 use super::statistics::INTERVAL_MS;
 use super::transaction;
+use crate::mutant::{self, Mutant};
 
 /// How long a question to the brokers may take before it counts as unanswered.
 pub const ANSWER_LIMIT: Duration = Duration::from_secs(10);
@@ -86,11 +87,12 @@ pub fn producer_properties(
     }
     let mut properties = overlay(ours, options, &[]);
     let largest = max_event.saturating_add(REQUEST_OVERHEAD).max(1_000_000);
+    let message_timeout = if mutant::is(Mutant::MessageTimeout) { "1000" } else { "0" };
     for (property, value) in [
         ("acks", "all".to_owned()),
         ("enable.idempotence", "true".to_owned()),
-        ("enable.gapless.guarantee", "true".to_owned()),
-        ("message.timeout.ms", "0".to_owned()),
+        ("enable.gapless.guarantee", (!mutant::is(Mutant::GaplessOff)).to_string()),
+        ("message.timeout.ms", message_timeout.to_owned()),
         ("partitioner", "murmur2_random".to_owned()),
         ("message.max.bytes", largest.to_string()),
         ("queue.buffering.max.messages", "0".to_owned()),

@@ -13,6 +13,8 @@ use rdkafka::types::RDKafkaErrorCode;
 use super::librdkafka::{Client, ClientError, Handle, Happening, Topic};
 use super::prompt::{LINGER, Prompt};
 use super::transaction::{self, Transactions, Turn};
+use crate::crash::{self, Point};
+use crate::mutant::{self, Mutant};
 
 /// How long a topic that was never seen may take to appear, for brokers that create topics when
 /// they are first asked for. Equals librdkafka's `topic.metadata.propagation.max.ms`.
@@ -364,6 +366,7 @@ impl Producer {
         for turn in once.told.drain(..) {
             match turn {
                 Turn::Committed => {
+                    crash::at(Point::TransactionConfirmed);
                     once.transactions.confirmations(CHECKPOINT_TAG).into_iter().for_each(&mut take);
                 }
                 Turn::Failed(error) => take(Happening::Transaction(error)),
@@ -452,6 +455,9 @@ impl Producer {
     /// Ends the generation: nothing more leaves this process. The instance is taken down on a
     /// thread of its own, since librdkafka waits for its threads there.
     pub fn abandon(self) {
+        if mutant::is(Mutant::NotPurged) {
+            return std::mem::forget(self);
+        }
         self.client.purge();
         dismiss(self);
     }

@@ -40,6 +40,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::librdkafka::{Client, ClientError, Handle, Happening, Refusal};
+use crate::crash::{self, Point};
+use crate::mutant::{self, Mutant};
 
 /// `retry.backoff.ms` of a transactional producer.
 pub const RETRY_BACKOFF: Duration = Duration::from_millis(250);
@@ -71,6 +73,9 @@ pub fn timeout(interval: Duration) -> Duration {
 /// fences whoever did before, wherever it runs.
 #[must_use]
 pub fn id(name: &str) -> String {
+    if mutant::is(Mutant::IdWithPid) {
+        return format!("walpost.{name}.{}", std::process::id());
+    }
     format!("walpost.{name}")
 }
 
@@ -190,6 +195,7 @@ impl Transactions {
             Phase::Open(_) => Ok(()),
             Phase::Idle => {
                 client.handle().begin_transaction()?;
+                crash::at(Point::TransactionBegun);
                 self.phase = Phase::Open(Instant::now());
                 Ok(())
             }
@@ -351,7 +357,12 @@ fn work(inbox: &mpsc::Receiver<Job>, given_up: &AtomicBool) {
                 let done = handle.init_transactions(INIT_LIMIT);
                 (answer, done.map_err(|refusal| refusal.error))
             }
-            Job::Commit(handle, answer) => (answer, commit(&handle, given_up)),
+            Job::Commit(handle, answer) => {
+                crash::at(Point::BeforeCommit);
+                let done = commit(&handle, given_up);
+                crash::at(Point::CommitAnswered);
+                (answer, done)
+            }
         };
         // Nobody waits any more when the generation has ended.
         drop(answer.send(done.map(|()| began.elapsed())));

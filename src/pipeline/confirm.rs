@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::rows::{Rows, Until, now_unix_micros};
 use super::trouble::Troubles;
 use super::{Outcome, Pipeline, Settings};
+use crate::crash::{self, Point};
 use crate::error::Failure;
 use crate::kafka::checkpoint::Checkpoint;
 use crate::kafka::floor::Moment;
@@ -15,6 +16,7 @@ use crate::kafka::librdkafka::Happening;
 use crate::kafka::producer::{CHECKPOINT_TAG, Meaning, is_authentication, meaning};
 use crate::ledger::{Due, Mark};
 use crate::lsn::Lsn;
+use crate::mutant::{self, Mutant};
 use crate::postgres::replication::StatusUpdate;
 
 /// A checkpoint is written at most this often while rows are confirmed.
@@ -48,9 +50,11 @@ impl Pipeline {
             Happening::Delivered { tag: CHECKPOINT_TAG, .. } => {
                 stored = true;
                 violation = ledger.checkpoint_delivered().err().or(violation.take());
+                crash::at(Point::CheckpointConfirmed);
             }
             Happening::Delivered { tag, count, bytes, topic, partition } => {
                 confirmed = true;
+                crash::at(Point::BeforeReport);
                 if let Some(counts) = counts.get(&topic) {
                     counts.delivered(u64::from(count), bytes, partition);
                 }
@@ -62,6 +66,7 @@ impl Pipeline {
                     }
                 });
                 violation = result.err().or(violation.take());
+                crash::at(Point::AfterReport);
             }
             Happening::Failed { tag, topic, error } => {
                 teller.produce_error(error.code);
@@ -137,9 +142,16 @@ impl Pipeline {
             let ends = self.rows.producer.open_since().is_some() && self.ends_transaction();
             return if ends { self.close_transaction() } else { Ok(()) };
         }
+        if mutant::is(Mutant::TwoTransactions)
+            && self.rows.producer.open_since().is_some()
+            && self.ends_transaction()
+        {
+            return self.close_transaction();
+        }
         let once = self.rows.producer.is_transactional();
         let ledger = &self.rows.ledger;
-        let due = if once { ledger.due_with_rows() } else { ledger.due() };
+        let with_rows = once || mutant::is(Mutant::CheckpointEarly);
+        let due = if with_rows { ledger.due_with_rows() } else { ledger.due() };
         let waited = self.checkpointed_at.elapsed();
         let mark = match due {
             Due::Nothing => return Ok(()),
@@ -160,7 +172,7 @@ impl Pipeline {
             Due::Rows(_) | Due::Idle(..) => return Ok(()),
         };
         if self.write_checkpoint(mark)? {
-            if once {
+            if with_rows {
                 self.rows.ledger.checkpoint_enqueued_with_rows(mark);
             } else {
                 self.rows.ledger.checkpoint_enqueued(mark);
@@ -172,8 +184,12 @@ impl Pipeline {
 
     /// Enqueues a record of this place; answers whether there was room for it.
     pub(super) fn write_checkpoint(&mut self, mark: Mark) -> Result<bool, Failure> {
+        crash::at(Point::BeforeCheckpoint);
         self.remember_kept();
         let mut record = self.checkpoint.at(mark);
+        if mutant::is(Mutant::OrdinalNotStored) && !mark.complete {
+            record.next_ordinal = 0;
+        }
         {
             let facts = self.facts.borrow();
             if facts.seen_lsn > record.seen_lsn {
@@ -190,6 +206,7 @@ impl Pipeline {
         );
         match enqueued {
             Ok(()) => {
+                crash::at(Point::CheckpointEnqueued);
                 self.close_transaction()?;
                 self.checkpointed_at = Instant::now();
                 self.hurry();
@@ -247,7 +264,12 @@ impl Pipeline {
             // Says nothing but that we are there.
             return StatusUpdate::default();
         }
-        let flush = self.rows.ledger.flush_lsn();
+        let mut flush = self.rows.ledger.flush_lsn();
+        if mutant::is(Mutant::FlushKeepalive) {
+            flush = self.server_end.max(self.flushed);
+        } else if mutant::is(Mutant::FlushLength) {
+            flush = self.received.max(self.flushed);
+        }
         StatusUpdate {
             write: self.received.max(flush),
             flush,
@@ -292,6 +314,9 @@ impl Pipeline {
     pub(super) async fn close(self) {
         let update = self.update();
         self.rows.producer.abandon();
+        if mutant::is(Mutant::NoFinalStatus) {
+            return;
+        }
         if let Err(error) = self.stream.shutdown(update, Duration::from_secs(5)).await {
             tracing::warn!(
                 error = %crate::error::chain(&error),

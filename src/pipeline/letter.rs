@@ -7,8 +7,10 @@ use super::rows::{
 };
 use crate::cloudevent::{BadRow, DeadLetterContext};
 use crate::config::OnBadRow;
+use crate::crash::{self, Point};
 use crate::error::Failure;
 use crate::kafka::batch_limits::alone;
+use crate::mutant::{self, Mutant};
 use crate::outbox::mapping::Mapping;
 use crate::outbox::role::Role;
 use crate::outbox::row::OutboxRow;
@@ -100,11 +102,16 @@ impl Rows {
         let keeps = has_payload && sent == Sent::LetterWithoutPayload;
         match send(&mut self.producer, topic, &letter, self.ledger.tag()) {
             Ok(bytes) => {
+                crash::at(Point::DeadLetterEnqueued);
                 if keeps {
                     self.keep(mapping, row, position);
                 }
                 let reason = bad.reason.word();
-                self.ledger.enqueued(bytes + EVENT_OVERHEAD);
+                if mutant::is(Mutant::LetterNotCounted) {
+                    self.ledger.passed_over();
+                } else {
+                    self.ledger.enqueued(bytes + EVENT_OVERHEAD);
+                }
                 tracing::warn!(%position, reason, attribute = %bad.attribute, "a bad row goes to the dead letters: {}", bad.message);
                 self.teller.bad_row(reason);
                 self.teller.dead_letter(reason);

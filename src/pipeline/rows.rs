@@ -16,6 +16,7 @@ use super::refusal::{Alone, Place, Refusals, Sent, SnapshotRowDigest, Way};
 use super::tell::Teller;
 use crate::cloudevent::{BadRow, Encoder, Event, Reason};
 use crate::config::OnBadRow;
+use crate::crash::{self, Point};
 use crate::error::Failure;
 use crate::kafka::batch_limits::alone;
 use crate::kafka::librdkafka::ClientError;
@@ -200,6 +201,7 @@ impl Rows {
                     .commit(commit.commit_lsn, commit.end_lsn)
                     .map_err(|violation| broken(&violation))?;
                 self.teller.transaction();
+                crash::at(Point::CommitTaken);
             }
             LogicalMessage::Relation(relation) => self.relation(relation)?,
             LogicalMessage::Type(message) => self.types.learn(message),
@@ -317,6 +319,7 @@ impl Rows {
         let bad = match encoded {
             Ok(event) => match producer.topic(event.topic) {
                 Some(topic) => {
+                    crash::at(Point::BeforeEnqueue);
                     let fits = fits(producer, topic, &event);
                     let way = refusals.way(event.topic, place, fits);
                     if let Some(until) = waits(way, ledger) {
@@ -324,6 +327,7 @@ impl Rows {
                     }
                     return match send(producer, topic, &event, ledger.tag()) {
                         Ok(bytes) => {
+                            crash::at(Point::AfterEnqueue);
                             if event.left_out_headers > 0 && !self.warned_of_left_out_headers {
                                 self.warned_of_left_out_headers = true;
                                 tracing::warn!(%position, "the headers column has names that would override the event's own; they are left out, here and in later rows");

@@ -22,6 +22,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Action, Outcome, Pipeline};
+use crate::crash::{self, Point};
 use crate::error::Failure;
 use crate::kafka::checkpoint::Phase;
 use crate::ledger::{Ledger, Mark};
@@ -139,6 +140,7 @@ impl Pipeline {
                 self.take_snapshot_rows()
             }
             None => {
+                crash::at(Point::SnapshotAllRead);
                 snapshot.all_read = true;
                 self.unread = false;
                 Ok(())
@@ -162,6 +164,7 @@ impl Pipeline {
             if !self.dealt_with(taken)? {
                 return Ok(());
             }
+            crash::at(Point::SnapshotRowEnqueued);
             if let Some(snapshot) = &mut self.snapshot {
                 snapshot.waiting.pop_front();
             }
@@ -182,12 +185,14 @@ impl Pipeline {
         if !self.rows.producer.takes_records() {
             return Ok(());
         }
+        crash::at(Point::SnapshotConfirmed);
         let rows = ledger.taken().next_ordinal;
         let (mark, began_at) = (Mark::start(snapshot.work.slot_at), snapshot.began_at);
         self.checkpoint.phase = Phase::Stream;
         if !self.write_checkpoint(mark)? {
             return Ok(());
         }
+        crash::at(Point::StreamRecordEnqueued);
         // Tags of these books are all reported, so they may be used again.
         self.rows.ledger = Ledger::new(mark);
         self.rows.ledger.checkpoint_enqueued(mark);

@@ -7,7 +7,10 @@ use tokio::time::Instant;
 use super::Pipeline;
 use super::refusal::Sent;
 use super::rows::{Taken, Until};
+use crate::crash::{self, Point};
 use crate::error::Failure;
+use crate::lsn::Lsn;
+use crate::mutant::{self, Mutant};
 use crate::pgoutput;
 use crate::postgres::replication::ReplicationMessage;
 
@@ -42,7 +45,7 @@ impl Pipeline {
                 Err(error) => return Err(self.stream_failed(&error)),
             };
             match message {
-                ReplicationMessage::XLogData { wal_end, sent_at, data, .. } => {
+                ReplicationMessage::XLogData { wal_start, wal_end, sent_at, data } => {
                     let message = pgoutput::decode(data).map_err(|error| {
                         Failure::again(
                             "postgres_protocol",
@@ -53,6 +56,9 @@ impl Pipeline {
                         self.pace.saw(begin.commit_time.to_unix_micros(), sent_at.to_unix_micros());
                     }
                     self.received = self.received.max(wal_end);
+                    if mutant::is(Mutant::FlushLength) {
+                        self.received = Lsn::new(wal_start.as_u64() + data.len() as u64);
+                    }
                     let taken = self.rows.take(&message)?;
                     if !self.dealt_with(taken)? {
                         return Ok(());
@@ -61,7 +67,9 @@ impl Pipeline {
                 ReplicationMessage::Keepalive { wal_end, reply_requested, .. } => {
                     self.pace.caught_up();
                     self.server_end = self.server_end.max(wal_end);
-                    self.rows.ledger.idle(wal_end);
+                    if self.rows.ledger.idle(wal_end) {
+                        crash::at(Point::KeepaliveTaken);
+                    }
                     if reply_requested {
                         self.asked = true;
                         self.status_due = Instant::now();

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::prepare::Watched;
 use crate::config::Config;
+use crate::crash::{self, Point};
 use crate::error::Failure;
 use crate::kafka::batch_limits::BATCH_SIZE;
 use crate::kafka::checkpoint::{Checkpoint, FORMAT, Phase, Unreadable};
@@ -16,6 +17,7 @@ use crate::kafka::client::{auxiliary, producer_properties, transactional};
 use crate::kafka::producer::{Producer, Resolution, TOPIC_LIMIT, TopicId};
 use crate::kafka::topics::{CHECKPOINT_CONFIG, DEAD_LETTER_CONFIG, Made, Topics, Wanted};
 use crate::kafka::transaction;
+use crate::mutant::{self, Mutant};
 use crate::proof::Facts;
 use crate::status::HaltCode;
 
@@ -81,7 +83,13 @@ pub(super) async fn read(config: &Config) -> Result<Stored, Failure> {
 pub(super) async fn take_over(config: &Config, producer: &mut Producer) -> Result<Stored, Failure> {
     if producer.is_transactional() {
         let doing = format!("take over the transactional.id {}", transaction::id(&config.name));
+        if mutant::is(Mutant::ReadBeforeInit) {
+            let stored = readable(config, read_to_the_end(config, READ_LIMIT).await?);
+            producer.init().await.map_err(|error| Failure::kafka(&doing, &error))?;
+            return stored;
+        }
         producer.init().await.map_err(|error| Failure::kafka(&doing, &error))?;
+        crash::at(Point::IdTakenOver);
     } else {
         match read_to_the_end(config, Duration::ZERO).await {
             Ok(stored) if !stored.checkpoint.as_ref().is_some_and(|it| it.transactional) => {
@@ -225,6 +233,7 @@ pub(super) async fn claim(
         .deliver(topic, key.as_bytes(), Some(&record.encode()))
         .await
         .map_err(|error| Failure::kafka(doing, &error))?;
+    crash::at(Point::ClaimWritten);
     let again = readable(config, read_to_the_end(config, READ_LIMIT).await?)?;
     let ours = again
         .checkpoint
@@ -240,12 +249,14 @@ pub(super) async fn claim(
             "two databases may have one WALPOST_NAME; else walpost goes on by itself",
         ));
     }
+    crash::at(Point::ClaimReadBack);
     for generation in stored.generations.iter().filter(|older| **older < record.generation) {
         let key = Checkpoint::key(record.shard, *generation);
         producer
             .deliver(topic, key.as_bytes(), None)
             .await
             .map_err(|error| Failure::kafka("remove an older checkpoint", &error))?;
+        crash::at(Point::OlderRemoved);
     }
     if record.phase == Phase::Snapshot {
         tracing::debug!(

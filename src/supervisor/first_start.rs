@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::prepare::{Reached, Watched};
 use super::{claim, snapshot};
 use crate::config::{Config, Snapshot};
+use crate::crash::{self, Point};
 use crate::error::Failure;
 use crate::kafka::checkpoint::Checkpoint;
 use crate::outbox::present::Present;
@@ -145,17 +146,21 @@ async fn make(config: &Config, reached: &mut Reached, nonce: &str) -> Result<Beg
         Some(publication) => publication,
         None => make_publication(config, catalog).await?,
     };
+    crash::at(Point::PublicationCreated);
     let watched = examine(config, catalog, &publication).await.map_err(|error| match error {
         Unsuitable::Failed(failure) => failure,
         Unsuitable::Unfit(unfit) => unfit.at_first(),
     })?;
     if with_snapshot {
         snapshot::announce(config, reached, &watched, nonce).await?;
+        crash::at(Point::SnapshotAnnounced);
     }
     let (connection, created) = make_slot(config).await?;
+    crash::at(Point::SlotCreated);
     // From here on the slot is the lock.
     let over = reached.catalog.first_start_is_over(&config.slot).await;
     over.map_err(|error| Failure::postgres("give the lock of a first start back", &error))?;
+    crash::at(Point::FirstStartOver);
     let snapshot = if with_snapshot {
         let slot = (&created, created.consistent_point);
         Some(snapshot::import(config, &reached.catalog, slot).await?)

@@ -8,6 +8,7 @@ use super::prove::Identity;
 use super::watcher::{self, Watching};
 use super::{Supervisor, claim, first_start, standby};
 use crate::config::{Config, Delivery};
+use crate::crash::{self, Point};
 use crate::error::Failure;
 use crate::kafka::batch_limits::{self, BatchLimits};
 use crate::kafka::client::{ANSWER_LIMIT, auxiliary, producer_properties};
@@ -16,6 +17,7 @@ use crate::kafka::librdkafka::ClientError;
 use crate::kafka::producer::Producer;
 use crate::kafka::topics::Topics;
 use crate::lsn::Lsn;
+use crate::mutant::{self, Mutant};
 use crate::pipeline::{Generation, KnownTopics, RowSettings, Settings, TopicMaker};
 use crate::postgres::catalog::{Catalog, Server, Slot};
 use crate::postgres::replication::{ReplicationConnection, ReplicationStream, StatusUpdate};
@@ -74,6 +76,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             Failure::again("kafka_error", format!("failed to make a kafka client: {error}"))
         })?;
         claim::ensure_topic(&config, &topics).await?;
+        crash::at(Point::OwnTopicsMade);
         let waits = || {
             self.heartbeat.beat();
             self.teller.status.set_state(State::Standby);
@@ -82,7 +85,12 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         let first_start::Begun { watched, mut made } =
             first_start::prepare(&config, &mut reached, &self.nonce, waits).await?;
         self.made_slot |= made.is_some();
+        if mutant::is(Mutant::InitOnStandby) {
+            let taken = reached.producer.init().await;
+            taken.map_err(|error| Failure::kafka("take over the transactional.id", &error))?;
+        }
         let (mut stream, identity) = self.take_slot(&config, &reached, &mut made).await?;
+        crash::at(Point::SlotTaken);
         let claimed = {
             let proof = self.prove_and_claim(&config, &mut reached, (&watched, &identity), made);
             under_heartbeat(&mut stream, proof).await?

@@ -4,6 +4,7 @@ use super::first_start::Made;
 use super::prepare::{Reached, Watched, moment, slot};
 use super::{Supervisor, claim, first_start, snapshot};
 use crate::config::{Config, Delivery, Snapshot};
+use crate::crash::{self, Point};
 use crate::error::Failure;
 use crate::kafka::checkpoint::{Checkpoint, Phase};
 use crate::kafka::producer::TopicId;
@@ -37,6 +38,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         made: Option<Made>,
     ) -> Result<Claimed, Failure> {
         let stored = claim::take_over(config, &mut reached.producer).await?;
+        crash::at(Point::CheckpointRead);
         let slot = slot(config, &reached.catalog).await?;
         let last_transaction = match &stored.checkpoint {
             Some(checkpoint) if checkpoint.xid != 0 => {

@@ -44,9 +44,11 @@ use super::claim;
 use super::first_start::create_slot_waits;
 use super::prepare::{Reached, Watched};
 use crate::config::Config;
+use crate::crash::{self, Point};
 use crate::error::Failure;
 use crate::kafka::checkpoint::{Checkpoint, Phase};
 use crate::lsn::Lsn;
+use crate::mutant::{self, Mutant};
 use crate::outbox::present::Present;
 use crate::outbox::role::TableName;
 use crate::pipeline::SnapshotWork;
@@ -155,6 +157,9 @@ pub(super) async fn announce(
     watched: &Watched,
     nonce: &str,
 ) -> Result<(), Failure> {
+    if mutant::is(Mutant::PhaseNotRecorded) {
+        return Ok(());
+    }
     let mut connection = ReplicationConnection::connect(&config.database)
         .await
         .map_err(|error| Failure::postgres("connect for replication", &error))?;
@@ -243,6 +248,7 @@ pub(super) async fn import(
         queries.push(query);
         tables.push(Arc::new(present.mapping));
     }
+    crash::at(Point::SnapshotImported);
     let time = session.taken_at();
     let rows = session.read(queries);
     Ok(SnapshotWork { rows, tables, estimated, time, slot_at })

@@ -1,4 +1,5 @@
 //! What walpost promises, as tests: each name is a sentence.
+#![cfg_attr(feature = "crash-points", expect(dead_code, reason = "tests/torture uses the rest"))]
 
 #[cfg(test)]
 mod bad_rows;

@@ -26,6 +26,7 @@ use super::servers::{Database, Kafka, Settings};
 mod checkpoints;
 mod commits;
 mod deliveries;
+#[cfg(not(feature = "crash-points"))] // The oracle is tried once, by `spec`.
 mod proof;
 mod reader;
 mod workload;
@@ -58,7 +59,7 @@ fn make_slot(database: &Database, slot: &str) {
 }
 
 #[track_caller]
-fn prepare_without_slot(database: &Database, kafka: &Kafka) -> Settings {
+pub(crate) fn prepare_without_slot(database: &Database, kafka: &Kafka) -> Settings {
     let name = database.name();
     database.create_outbox();
     Workload::create_tables(database);
@@ -68,7 +69,7 @@ fn prepare_without_slot(database: &Database, kafka: &Kafka) -> Settings {
     );
     make_slot(database, &Commits::slot(database));
     for topic in topics(database) {
-        kafka.create_topic(&topic, PARTITIONS, &[]);
+        kafka.make_topic(&topic, i32::try_from(PARTITIONS).unwrap(), &[]);
     }
     Settings::new(database, kafka).env("WALPOST_NAME", name)
 }

@@ -30,9 +30,12 @@ mod kafka;
 mod postgres;
 pub(crate) mod proxy;
 mod record;
+#[cfg(not(feature = "crash-points"))] // The servers are tried once, by `spec`.
 mod smoke;
 #[expect(dead_code, reason = "a handle of the whole program; its users come one by one")]
 pub(crate) mod walpost;
+#[cfg(feature = "crash-points")] // The network of tests/torture.
+pub(crate) mod wire;
 
 /// How long a test waits for something that normally takes milliseconds: two busy cores, shared with
 /// a compiler, have been seen to make it tens of seconds.
@@ -90,9 +93,14 @@ pub(crate) fn free_ports(count: u16) -> u16 {
 /// Sends `signal` (`STOP`, `CONT`, `TERM`, …) to a process.
 #[track_caller]
 fn signal(pid: u32, signal: &str) {
-    let status =
-        Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()).status().unwrap();
-    assert!(status.success(), "cannot send SIG{signal} to process {pid}");
+    assert!(try_signal(pid, signal), "cannot send SIG{signal} to process {pid}");
+}
+
+/// As [`signal`], to a process that may be gone; whether it was there.
+fn try_signal(pid: u32, signal: &str) -> bool {
+    let mut kill = Command::new("kill");
+    let kill = kill.arg(format!("-{signal}")).arg(pid.to_string()).stderr(Stdio::null());
+    kill.status().unwrap().success()
 }
 
 /// Runs one of the scripts in `deploy/dev`, which install what is missing; panics with what it said.

@@ -33,7 +33,7 @@ fn sources() -> Vec<(String, String)> {
         .collect()
 }
 
-/// What each room may use, beside itself. `lsn`, `secret` and `error` of the ground are for all.
+/// What each room may use, beside itself. `lsn`, `secret`, `crash` and `mutant` of the ground are for all.
 const ROOMS: &[(&str, &[&str])] = &[
     ("lsn", &[]),
     ("secret", &[]),
@@ -70,7 +70,7 @@ fn a_room_uses_only_the_rooms_before_it() {
             })
             .collect();
         for used in used {
-            let ground = ["lsn", "secret"].contains(&used.as_str());
+            let ground = ["lsn", "secret", "crash", "mutant"].contains(&used.as_str());
             let allowed = ground || used == room || may.contains(&used.as_str());
             assert!(allowed, "src/{file} uses `{used}`, which is not a room before it");
         }
@@ -95,6 +95,68 @@ fn nothing_aborts_a_transaction() {
     for (file, text) in sources() {
         assert!(!text.contains("abort_transaction"), "src/{file}");
     }
+}
+
+/// Built without the features of `tests/torture`, as every release is.
+#[test]
+#[cfg(not(any(feature = "crash-points", feature = "mutants")))]
+fn the_program_has_no_trace_of_crash_points_and_mutants() {
+    let has = |text: &str| {
+        let mut grep = std::process::Command::new("grep");
+        let grep = grep.args(["-q", "-a", "-F", text, env!("CARGO_BIN_EXE_walpost")]);
+        grep.status().unwrap().success()
+    };
+    assert!(has("WALPOST_SLOT"), "the names of variables would be found");
+    for trace in ["WALPOST_CRASH_AT", "WALPOST_MUTANT", "snapshot_row_enqueued", "crash point"] {
+        assert!(!has(trace), "the program knows of `{trace}`");
+    }
+}
+
+#[test]
+fn no_release_is_built_with_crash_points_or_mutants() {
+    let mut found = Vec::new();
+    for folder in ["deploy", "helm", ".ci"] {
+        for path in files(&root().join(folder), &[""]) {
+            let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
+            let line = |line: &str| line.contains("features") && line.contains("cargo ");
+            let is_test = path.ends_with("deploy/dev/torture");
+            if !is_test && (text.lines().any(line) || text.contains("crash-points")) {
+                found.push(path);
+            }
+        }
+    }
+    assert!(found.is_empty(), "{found:?} choose features of cargo; releases have none");
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    assert!(!manifest.contains("\ndefault = ["), "a default feature would be in the release");
+}
+
+#[test]
+fn the_catalogue_of_faults_names_tests_that_exist() {
+    let mut code = String::new();
+    for folder in ["tests", "src"] {
+        for path in files(&root().join(folder), &[".rs"]) {
+            code.push_str(&std::fs::read_to_string(path).unwrap());
+        }
+    }
+    let readme = std::fs::read_to_string(root().join("tests/README.md")).unwrap();
+    let (_, catalogue) = readme.split_once("## Faults").unwrap();
+    let mut rows = 0;
+    for row in catalogue.lines().filter(|line| line.starts_with("| ")) {
+        let columns: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [fault, _, shown] = columns.as_slice() else { panic!("not three columns: {row}") };
+        if ["fault", "---"].contains(fault) {
+            continue;
+        }
+        rows += 1;
+        let names: Vec<_> = shown.split('`').skip(1).step_by(2).collect();
+        assert!(shown.starts_with('—') || !names.is_empty(), "{fault}: no test, and no reason");
+        for name in names {
+            let sentence = name.contains('_') && !shown.starts_with('—');
+            let exists = code.contains(&format!("fn {name}("));
+            assert!(exists || !sentence, "{fault}: there is no test `{name}`");
+        }
+    }
+    assert!(rows > 50, "{rows} rows of the catalogue were found");
 }
 
 #[test]

@@ -12,6 +12,10 @@ use tokio::time::Instant;
 
 use super::super::servers::{Kafka, PATIENCE, until};
 
+/// How long a broker may take to answer, until it is asked again: a question that met a partition
+/// without a leader is answered only by its time-out.
+const ANSWER: Duration = Duration::from_secs(5);
+
 /// Reads topics from their beginning, each record once, as a consumer of committed records does.
 pub(super) struct Reader {
     /// One for each topic: what says that the end of a partition is reached does not say of which
@@ -73,8 +77,13 @@ impl Reader {
             // Assigned anew, so that an end that is told is one that was found after this.
             consumer.assign(&unread).unwrap();
             let deadline = Instant::now() + PATIENCE;
+            let mut trouble = None;
             while unfinished > 0 {
-                assert!(Instant::now() < deadline, "{:?} not read to {ends:?} in time", self.next);
+                assert!(
+                    Instant::now() < deadline,
+                    "{:?} not read to {ends:?} in time; last {trouble:?}",
+                    self.next
+                );
                 match consumer.poll(Duration::from_millis(100)) {
                     Some(Ok(message)) => {
                         take(number, &message);
@@ -89,7 +98,7 @@ impl Reader {
                         unfinished -= 1;
                     }
                     // A broker that comes back from an outage; the deadline holds.
-                    Some(Err(error)) => println!("reading {topic}: {error}"),
+                    Some(Err(error)) => trouble = Some(error),
                     None => {}
                 }
             }
@@ -117,10 +126,10 @@ impl Reader {
     fn try_ends(&self) -> Result<Ends, KafkaError> {
         let mut ends = BTreeMap::new();
         for (consumer, name) in self.consumers.iter().zip(&self.topics) {
-            let metadata = consumer.fetch_metadata(Some(name), PATIENCE)?;
+            let metadata = consumer.fetch_metadata(Some(name), ANSWER)?;
             for topic in metadata.topics().iter().filter(|topic| topic.error().is_none()) {
                 for partition in topic.partitions() {
-                    let (_, end) = consumer.fetch_watermarks(name, partition.id(), PATIENCE)?;
+                    let (_, end) = consumer.fetch_watermarks(name, partition.id(), ANSWER)?;
                     ends.insert((name.clone(), partition.id()), end);
                 }
             }

@@ -86,19 +86,61 @@ impl Workload {
 
     /// Starts the writers.
     pub(crate) fn start(database: &Database, seed: u64) -> Self {
+        Self::start_some(database, seed, habits().len())
+    }
+
+    /// Starts only the two writers of small transactions: some hundred rows a second.
+    #[cfg(feature = "crash-points")]
+    pub(crate) fn start_gentle(database: &Database, seed: u64) -> Self {
+        Self::start_some(database, seed, 2)
+    }
+
+    /// Starts all of them, with so long pauses between large transactions that a busy machine keeps
+    /// up for hours.
+    #[cfg(feature = "crash-points")]
+    pub(crate) fn start_for_long(database: &Database, seed: u64) -> Self {
+        let slow = |habit: Habit| {
+            let pause = if *habit.rows.end() > 50 { 2_000..=6_000 } else { habit.pause };
+            Habit { pause, ..habit }
+        };
+        Self::start_these(database, seed, (0..).zip(habits().map(slow)))
+    }
+
+    /// Starts only the writer of transactions of 5,000 rows.
+    #[cfg(feature = "crash-points")]
+    pub(crate) fn start_large(database: &Database, seed: u64) -> Self {
+        Self::start_these(database, seed, (0..).zip(habits()).skip(3))
+    }
+
+    fn start_some(database: &Database, seed: u64, count: usize) -> Self {
+        Self::start_these(database, seed, (0..).zip(habits()).take(count))
+    }
+
+    fn start_these(
+        database: &Database,
+        seed: u64,
+        habits: impl Iterator<Item = (u64, Habit)>,
+    ) -> Self {
         let shared = Arc::<Shared>::default();
-        let writers = (0..).zip(habits()).map(|(number, habit)| {
-            let mut writer = Writer {
-                number,
-                habit,
-                url: database.url().to_owned(),
-                random: Random::new(seed, number),
-                shared: Arc::clone(&shared),
-            };
+        let writers = habits.map(|(number, habit)| {
+            let mut writer = Writer::new(database, (seed, number), habit, &shared);
             std::thread::spawn(move || writer.write())
         });
         let writers = writers.collect();
         Self { shared, writers }
+    }
+
+    /// Commits at least `rows` rows, and returns.
+    #[cfg(feature = "crash-points")]
+    #[track_caller]
+    pub(crate) fn fill(database: &Database, seed: u64, rows: u64) {
+        let habit = Habit { rows: 50..=300, pause: 0..=0 };
+        let mut writer = Writer::new(database, (seed, 3), habit, &Arc::default());
+        let session = database.session();
+        let mut committed = 0;
+        while committed < rows {
+            committed += writer.transaction(&session).unwrap();
+        }
     }
 
     /// Stops the writers after their present transactions.
@@ -152,6 +194,21 @@ enum Way {
 }
 
 impl Writer {
+    fn new(
+        database: &Database,
+        (seed, number): (u64, u64),
+        habit: Habit,
+        shared: &Arc<Shared>,
+    ) -> Self {
+        Self {
+            number,
+            habit,
+            url: database.url().to_owned(),
+            random: Random::new(seed, number),
+            shared: Arc::clone(shared),
+        }
+    }
+
     fn write(&mut self) {
         let mut session = None;
         while !self.shared.stop.load(Ordering::Relaxed) {

@@ -77,6 +77,13 @@ impl Kafka {
     /// clients that come that way to come that way again.
     #[track_caller]
     pub(crate) fn start_with_proxy() -> (Self, Proxy, String) {
+        Self::start_behind(Proxy::start)
+    }
+
+    /// As [`Kafka::start_with_proxy`], with what `make` makes of the port that clients come to and the
+    /// one that the broker listens on.
+    #[track_caller]
+    pub(crate) fn start_behind<T>(make: impl FnOnce(u16, u16) -> T) -> (Self, T, String) {
         let port = free_ports(4);
         let address = format!("127.0.0.1:{}", port + 3);
         let plain = format!("PLAINTEXT://127.0.0.1:{port}");
@@ -89,7 +96,7 @@ impl Kafka {
         let map = "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,\
                    PROXIED:PLAINTEXT";
         let broker = Self::start_on(port, &[listeners, advertised, map.to_owned()]);
-        (broker, Proxy::start(port + 3, port + 2), address)
+        (broker, make(port + 3, port + 2), address)
     }
 
     #[track_caller]
@@ -218,6 +225,22 @@ impl Kafka {
     #[track_caller]
     pub(crate) fn thaw(&self) {
         signal(self.pid(), "CONT");
+    }
+
+    /// Waits until a client that has just come finds leaders for all partitions: a broker that was
+    /// frozen for longer than its session has none for a while.
+    #[cfg(feature = "crash-points")]
+    #[track_caller]
+    pub(crate) fn wait_for_leaders(&self) -> std::time::Duration {
+        let begin = Instant::now();
+        let led = within(PATIENCE * 3, || {
+            let limit = std::time::Duration::from_secs(5);
+            let metadata = self.consumer("read_uncommitted").fetch_metadata(None, limit).ok()?;
+            let mut partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+            partitions.all(|partition| partition.leader() >= 0).then_some(())
+        });
+        assert!(led.is_some(), "the broker has no leaders {:?} after it went on", begin.elapsed());
+        begin.elapsed()
     }
 
     /// Stops the broker in order.

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
 
+#[cfg(feature = "crash-points")]
+use super::try_signal;
 use super::{Database, Session, folder, free_ports, script, until};
 
 /// Settings of a server that many tests share: room for their slots, and no waiting for the disk.
@@ -173,6 +175,38 @@ impl Postgres {
     #[track_caller]
     pub(crate) fn kill(&self) {
         script("postgres", &["kill", "--dir", self.dir()]);
+    }
+
+    /// Freezes every process of the server (SIGSTOP): connections stay open and nothing is answered.
+    #[cfg(feature = "crash-points")]
+    #[track_caller]
+    pub(crate) fn freeze(&self) {
+        // Twice: the postmaster may start one more before it is frozen itself.
+        for pid in [self.pids(), self.pids()].concat() {
+            try_signal(pid, "STOP");
+        }
+    }
+
+    /// Lets a frozen server go on.
+    #[cfg(feature = "crash-points")]
+    #[track_caller]
+    pub(crate) fn thaw(&self) {
+        for pid in self.pids() {
+            try_signal(pid, "CONT");
+        }
+    }
+
+    /// The postmaster and its children.
+    #[cfg(feature = "crash-points")]
+    #[track_caller]
+    fn pids(&self) -> Vec<u32> {
+        let file = std::fs::read_to_string(self.path().join("data/postmaster.pid")).unwrap();
+        let postmaster: u32 = file.lines().next().unwrap().trim().parse().unwrap();
+        let children =
+            std::fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children"));
+        let children = children.unwrap_or_default();
+        let children = children.split_whitespace().filter_map(|pid| pid.parse().ok());
+        std::iter::once(postmaster).chain(children).collect()
     }
 
     /// Starts it after a stop, on the same port with the same data.
