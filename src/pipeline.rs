@@ -42,18 +42,22 @@ use crate::postgres::error::Error as PostgresError;
 use crate::postgres::replication::ReplicationStream;
 use crate::postgres::snapshot::SnapshotBatch;
 use crate::proof;
+use crate::registry::error::RegistryError;
 use crate::status::counts::TopicCount;
 use crate::status::facts::{InFlight, Positions};
 use crate::status::{HaltCode, Heartbeat, State};
 
 mod confirm;
+mod encoded;
 mod pace;
 mod question;
 mod rows;
+mod schema;
 mod snapshot;
 mod take;
 mod tell;
 
+pub(crate) use encoded::encode;
 pub(crate) use question::TopicMaker;
 pub(crate) use rows::{Refused, RowSettings, SnapshotRowDigest};
 pub(crate) use snapshot::{SnapshotWindow, SnapshotWork};
@@ -63,6 +67,7 @@ use confirm::CHECKPOINT_INTERVAL;
 use pace::Pace;
 use question::{Question, answer};
 use rows::Rows;
+use schema::{SchemaQuestion, schema_answer};
 use snapshot::{Snapshot, next_batch};
 use tell::{Progress, known};
 
@@ -185,6 +190,7 @@ enum Action {
     Tick,
     Facts,
     Resolved(String, Resolution),
+    SchemaAnswered(String, Result<(), RegistryError>),
     Bytes(usize),
     SnapshotBatch(Result<Option<SnapshotBatch>, PostgresError>),
     StreamEnded(PostgresError),
@@ -208,6 +214,9 @@ pub(crate) struct Pipeline {
     facts: watch::Receiver<CatalogFacts>,
     pace: Pace,
     question: Option<Question>,
+    schema_question: Option<SchemaQuestion>,
+    /// Rows wait for the registry, and what was wrong with it when it was last asked.
+    waits_for_registry: Option<String>,
     /// A row that cannot be dealt with, and when it is offered again.
     held: Option<(Failure, Instant)>,
     /// Counts by the address of the topic's handle.
@@ -273,6 +282,8 @@ impl Pipeline {
             facts,
             pace: Pace::default(),
             question: None,
+            schema_question: None,
+            waits_for_registry: None,
             held: None,
             counts: HashMap::new(),
             was_held: false,
@@ -309,6 +320,9 @@ impl Pipeline {
         if let Some(question) = self.question.take() {
             question.answer.abort();
         }
+        if let Some(question) = self.schema_question.take() {
+            question.answer.abort();
+        }
         match outcome {
             Outcome::Drained | Outcome::SnapshotInterrupted => {
                 self.close().await;
@@ -343,7 +357,8 @@ impl Pipeline {
             std::thread::sleep(pause);
         }
         let tick = self.wake_at();
-        let Self { stream, rows, snapshot, question, facts, draining, status_due, .. } = self;
+        let Self { stream, rows, snapshot, facts, draining, status_due, .. } = self;
+        let (question, schema_question) = (&mut self.question, &mut self.schema_question);
         tokio::select! {
             biased;
             _ = drain.wait_for(|drain| *drain), if draining.is_none() => Action::Drain,
@@ -357,6 +372,7 @@ impl Pipeline {
                 Err(_) => Action::Broken("the catalog is no longer watched".to_owned()),
             },
             resolution = answer(question) => resolution,
+            answer = schema_answer(schema_question) => answer,
             batch = next_batch(snapshot), if may_read => batch,
             read = stream.fill(), if may_read_stream => match read {
                 Ok(bytes) => Action::Bytes(bytes),
@@ -413,6 +429,7 @@ impl Pipeline {
         self.draining.is_none()
             && self.fatal.is_none()
             && self.question.is_none()
+            && self.schema_question.is_none()
             && self.held.is_none()
             && self.rows.producer.takes_records()
             && if self.sends_alone() {
@@ -466,6 +483,7 @@ impl Pipeline {
                 self.raise_floors(facts.seen_lsn, facts.moment);
             }
             Action::Resolved(topic, resolution) => self.resolved(topic, resolution)?,
+            Action::SchemaAnswered(subject, answer) => self.schema_answered(&subject, answer),
             Action::Bytes(bytes) => {
                 self.last_read = bytes;
                 self.silent_since = Instant::now();
@@ -494,7 +512,8 @@ impl Pipeline {
     fn say(&mut self) {
         let blocked = self.draining.is_none()
             && self.held.is_none()
-            && self.rows.ledger.in_flight_bytes() >= self.settings.max_in_flight;
+            && (self.rows.ledger.in_flight_bytes() >= self.settings.max_in_flight
+                || self.waits_for_registry.is_some());
         let now = Instant::now();
         if blocked == self.was_blocked && now - self.said_at < SAY_INTERVAL {
             return;
@@ -517,6 +536,7 @@ impl Pipeline {
             },
             oldest_in_hand: ledger.oldest_in_flight(),
             blocked,
+            waits_for_registry: self.waits_for_registry.as_deref(),
             last_stream_message: self.stream.last_received_at(),
             last_confirmation: self.confirmed_at,
             last_checkpoint: self.stored_at,

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use super::tell::Teller;
-use crate::cloudevent::{BadRow, DeadLetterContext, Encoder, Event, Reason};
+use crate::cloudevent::{BadRow, DeadLetterContext, Encoder, Event, Reason, Unencoded};
 use crate::config::OnBadRow;
 use crate::error::Failure;
 use crate::kafka::librdkafka::ClientError;
@@ -26,6 +26,7 @@ use crate::outbox::row::{OutboxRow, RowScratch};
 use crate::pgoutput::{LogicalMessage, Relation, Tuple};
 use crate::postgres::snapshot::SnapshotRow;
 use crate::postgres::timestamp::PgTimestamp;
+use crate::registry::schemas::Schemas;
 use crate::status::HaltCode;
 
 /// Weight of an event beside its bytes: librdkafka's and the ledger's own structures.
@@ -45,6 +46,8 @@ pub(super) enum Taken {
     Done,
     /// It waits for this topic to be asked for.
     NeedsTopic(String),
+    /// It waits for the schema of this subject to be asked for.
+    NeedsSchema(String),
     /// librdkafka has no room; a delivery makes some.
     QueueFull,
     /// It cannot be dealt with, but the stream is kept: the message is offered again later.
@@ -81,6 +84,8 @@ pub(crate) struct RowSettings {
     pub(crate) on_bad_row: OnBadRow,
     /// Where dead letters go.
     pub(crate) dlq_topic: String,
+    /// The schemas that payloads have to fit.
+    pub(crate) schemas: Option<Schemas>,
 }
 
 /// Rows that Kafka refused when they were sent alone, and what it said.
@@ -121,6 +126,8 @@ pub(super) struct Rows {
     /// Topics that did not appear in time; the next question for one is short.
     unknown_before: HashSet<String>,
     refused: Refused,
+    /// The registry does not take who we are.
+    pub(super) registry_refuses: Option<Failure>,
     /// Rows that Kafka does not have, since this was last looked at.
     pub(super) kept: Vec<KeptRow>,
     /// The row of the snapshot that was enqueued last, while rows are sent alone.
@@ -144,6 +151,7 @@ impl Rows {
                 "correct the variable that the message names",
             )
         })?;
+        let encoder = encoder.with_schemas(&settings.events, settings.schemas.clone());
         Ok(Self {
             ledger,
             producer,
@@ -156,6 +164,7 @@ impl Rows {
             unknown_topics: HashMap::new(),
             unknown_before: HashSet::new(),
             refused,
+            registry_refuses: None,
             kept: Vec::new(),
             last_snapshot_row: None,
             commit_time: PgTimestamp::default(),
@@ -287,7 +296,11 @@ impl Rows {
             self.last_snapshot_row = digest;
         }
         self.scratch = scratch;
-        taken
+        match taken {
+            // Nothing of a snapshot is stored before its end, so there is nothing to wait for.
+            Ok(Taken::Ending(failure)) => Err(failure),
+            taken => taken,
+        }
     }
 
     /// The way of every row: to an event and into the producer's queue, or, as a bad row, where
@@ -301,7 +314,7 @@ impl Rows {
     ) -> Result<Taken, Failure> {
         let Self { encoder, producer, ledger, .. } = self;
         let encoded = match refused {
-            Some(said) => Err(BadRow::new("payload", Reason::RefusedByBroker, said)),
+            Some(said) => Err(BadRow::new("payload", Reason::RefusedByBroker, said).into()),
             None => encoder.encode(mapping, row, self.commit_time),
         };
         let bad = match encoded {
@@ -326,7 +339,13 @@ impl Rows {
                 ),
                 None => return Ok(Taken::NeedsTopic(event.topic.to_owned())),
             },
-            Err(bad) => bad,
+            Err(Unencoded::Bad(bad)) => bad,
+            Err(Unencoded::NeedsSchema(subject)) => {
+                return match self.registry_refuses.clone() {
+                    None => Ok(Taken::NeedsSchema(subject)),
+                    Some(failure) => end_when_stored(&self.ledger, failure),
+                };
+            }
         };
         self.bad_row(mapping, row, position, &bad)
     }
@@ -477,6 +496,11 @@ fn unfit(ledger: &Ledger, error: &MappingError, position: Position) -> Result<Ta
             position.commit_lsn
         ),
     );
+    end_when_stored(ledger, failure)
+}
+
+/// Ends the generation with this failure, as soon as what comes before the row is stored.
+fn end_when_stored(ledger: &Ledger, failure: Failure) -> Result<Taken, Failure> {
     let stored = ledger.is_settled() || matches!(ledger.due(), Due::Idle(..));
     if stored && ledger.in_flight_rows() == 0 {
         return Err(failure);

@@ -175,6 +175,10 @@ impl Pipeline {
                     self.goes_on();
                 }
                 Taken::NeedsTopic(topic) => return self.ask(topic),
+                Taken::NeedsSchema(subject) => {
+                    self.ask_for_schema(subject);
+                    return Ok(());
+                }
                 Taken::QueueFull => return Ok(()),
                 Taken::Held(failure) => {
                     self.hold(failure, HELD_INTERVAL);

@@ -59,6 +59,10 @@ impl Pipeline {
                             self.ask(topic)?;
                             return Ok(());
                         }
+                        Taken::NeedsSchema(subject) => {
+                            self.ask_for_schema(subject);
+                            return Ok(());
+                        }
                         Taken::QueueFull => return Ok(()),
                         Taken::Held(failure) => {
                             self.hold(failure, HELD_INTERVAL);

@@ -19,6 +19,7 @@ use crate::pipeline::{Generation, KnownTopics, RowSettings, Settings, TopicMaker
 use crate::postgres::catalog::{Catalog, Server, Slot};
 use crate::postgres::replication::{ReplicationConnection, ReplicationStream, StatusUpdate};
 use crate::proof;
+use crate::registry::schemas::Schemas;
 use crate::status::{HaltCode, State};
 
 /// How often a standby looks whether the slot is free.
@@ -83,7 +84,8 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             let proof = self.prove_and_claim(&config, &mut reached, (&watched, &identity), made);
             under_heartbeat(&mut stream, proof).await?
         };
-        let settings = settings(&config, &reached.server, &watched, self.known_topics.clone());
+        let kept = (self.known_topics.clone(), self.schemas.clone());
+        let settings = settings(&config, &reached.server, &watched, kept);
         let seen = (reached.server.wal_end, reached.server.now);
         let watching =
             watcher::watch(reached.catalog, Arc::new(config), watched, self.teller.clone(), seen);
@@ -409,7 +411,7 @@ fn settings(
     config: &Config,
     server: &Server,
     watched: &Watched,
-    known_topics: KnownTopics,
+    (known_topics, schemas): (KnownTopics, Option<Schemas>),
 ) -> Settings {
     let rows = RowSettings {
         connector: config.name.clone(),
@@ -418,6 +420,7 @@ fn settings(
         events: config.events.clone(),
         on_bad_row: config.on_bad_row,
         dlq_topic: config.dlq_topic.clone(),
+        schemas,
     };
     let topic_maker = config.topic_partitions.map(|partitions| TopicMaker {
         client: auxiliary(&config.kafka, &config.name),

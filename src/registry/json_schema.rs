@@ -1,0 +1,83 @@
+//! JSON Schema: a payload fits or does not. Its bytes are not changed.
+
+use std::collections::HashMap;
+
+use jsonschema::{Draft, Retrieve, Uri, Validator};
+use serde_json::Value;
+
+use super::error::RegistryError;
+use super::schema::Mismatch;
+
+/// A compiled schema.
+pub(super) struct JsonSchema(Validator);
+
+/// The schemas that others refer to, by the names that the registry has for the references.
+struct References(HashMap<String, Value>);
+
+impl Retrieve for References {
+    /// A reference is by the name itself, or relative to the `$id` of the schema that has it.
+    /// Nothing is ever fetched from an address.
+    fn retrieve(
+        &self,
+        uri: &Uri<String>,
+    ) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
+        let uri = uri.as_str();
+        let named = self.0.get(uri).or_else(|| {
+            self.0
+                .iter()
+                .find(|(name, _)| {
+                    uri.strip_suffix(name.as_str()).is_some_and(|before| before.ends_with('/'))
+                })
+                .map(|(_, schema)| schema)
+        });
+        named.cloned().ok_or_else(|| "it is not among the schema's references".into())
+    }
+}
+
+impl JsonSchema {
+    /// Compiles a schema.
+    ///
+    /// # Errors
+    ///
+    /// It is none, or it refers to what is not there.
+    pub(super) fn new(text: &str, references: &[(String, String)]) -> Result<Self, RegistryError> {
+        let unusable = |what: String| RegistryError::Unusable(what);
+        let parse = |text: &str, name: &str| {
+            serde_json::from_str::<Value>(text)
+                .map_err(|error| unusable(format!("{name} is not JSON: {error}")))
+        };
+        let schema = parse(text, "the schema")?;
+        let references = references
+            .iter()
+            .map(|(name, text)| Ok((name.clone(), parse(text, name)?)))
+            .collect::<Result<_, RegistryError>>()?;
+        let mut options = jsonschema::options().with_retriever(References(references));
+        if schema.get("$schema").is_none() {
+            // What Confluent's serializers take a schema for that does not say it
+            // (`SpecificationVersion.DRAFT_7` in JsonSchemaUtils).
+            options = options.with_draft(Draft::Draft7);
+        }
+        let validator = options
+            .build(&schema)
+            .map_err(|error| unusable(format!("the schema is no JSON Schema: {error}")))?;
+        Ok(Self(validator))
+    }
+
+    /// Whether a payload fits. What is wrong is said by the place in the schema, because the place
+    /// in the payload may have words of the row in it.
+    pub(super) fn check(&self, payload: &[u8]) -> Result<(), Mismatch> {
+        let value: Value = serde_json::from_slice(payload).map_err(|_| {
+            Mismatch::new(
+                "is nested deeper than 128 levels, or has a number larger than 1e308: walpost \
+                 cannot check it",
+            )
+        })?;
+        match self.0.validate(&value) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let place = error.schema_path().as_str();
+                Err(Mismatch::new(format_args!("does not fit its schema at {place}")))
+            }
+        }
+    }
+}
