@@ -22,6 +22,7 @@ pub mod prune;
 mod readable;
 pub mod replay;
 pub mod run;
+pub mod schema;
 mod sender;
 pub mod setup;
 pub mod status;
@@ -94,6 +95,9 @@ pub enum Command {
     /// The stored position: shows it, moves it, or ends a halt that needs a decision.
     #[command(subcommand)]
     Checkpoint(checkpoint::Command),
+    /// Schemas in files: tests them against the registry's compatibility rule, and registers them.
+    #[command(subcommand)]
+    Schema(schema::Command),
     /// Asks a running walpost for its health; for container health checks.
     Healthcheck {
         /// What to ask; `/readyz` of `WALPOST_HTTP_ADDR` when nothing is said.

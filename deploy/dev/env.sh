@@ -6,6 +6,7 @@ repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 # Downloads, shared by all servers of this checkout: .dev/cache unless said otherwise.
 cache=${WALPOST_DEV_CACHE:-$repo/.dev/cache}
 kafka_version=4.3.1
+apicurio_version=2.6.13.Final
 
 say() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; }
 die() {

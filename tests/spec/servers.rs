@@ -30,6 +30,7 @@ mod kafka;
 mod postgres;
 pub(crate) mod proxy;
 mod record;
+pub(crate) mod registry;
 mod smoke;
 #[expect(dead_code, reason = "a handle of the whole program; its users come one by one")]
 pub(crate) mod walpost;
