@@ -21,7 +21,7 @@ test: ## all tests, with real Postgres 14 and 18, Kafka and schema registry (abo
 	cargo test --locked
 
 test-tools: ## dependencies, scripts, compose file, chart, alerts, dashboards, events: each by its real tool
-	@set -e; for tool in deny shell demo compose helm examples alerts monitoring metrics sdk; do echo "== deploy/test-tools/$$tool"; deploy/test-tools/$$tool; done
+	@set -e; for tool in deny shell demo compose helm examples alerts monitoring metrics sdk registry; do echo "== deploy/test-tools/$$tool"; deploy/test-tools/$$tool; done
 
 bench: ## speed beside pg_recvlogical, latency (1,000,000 rows; a quick look: ROWS=100000 RUNS=1 make bench)
 	@deploy/bench/run

@@ -9,6 +9,7 @@
 //! A registry that does not answer is no fault of a row: [`error::RegistryError::is_about_schema`]
 //! tells the two apart, and only what the registry says of the schema itself may make a row bad.
 
+mod avro;
 pub mod client;
 pub mod error;
 mod http;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::avro::{self, AvroSchema};
 use super::client::{Client, Kind, Registered};
 use super::error::RegistryError;
 use super::json_schema::JsonSchema;
@@ -39,6 +40,7 @@ pub struct Schema {
 
 enum Form {
     Json(Box<JsonSchema>),
+    Avro(AvroSchema),
 }
 
 impl fmt::Debug for Schema {
@@ -80,9 +82,9 @@ impl Schema {
     ) -> Result<Self, RegistryError> {
         let form = match registered.kind {
             Kind::Json => Form::Json(Box::new(JsonSchema::new(&registered.text, references)?)),
-            Kind::Avro | Kind::Protobuf => {
-                let kind = registered.kind.word();
-                let what = format!("it is of kind {kind}, and walpost reads JSON Schema only");
+            Kind::Avro => Form::Avro(AvroSchema::new(&registered.text, references)?),
+            Kind::Protobuf => {
+                let what = "it is Protobuf, and walpost knows JSON Schema and Avro".to_owned();
                 return Err(RegistryError::Unusable(what));
             }
         };
@@ -107,6 +109,7 @@ impl Schema {
     pub const fn media_type(&self) -> Option<&'static str> {
         match self.form {
             Form::Json(_) => None,
+            Form::Avro(_) => Some(avro::MEDIA_TYPE),
         }
     }
 
@@ -122,6 +125,7 @@ impl Schema {
                 out.extend_from_slice(payload);
                 Ok(())
             }
+            Form::Avro(schema) => schema.write(payload, out),
         }
     }
 

@@ -1,9 +1,9 @@
 //! Binary mode: the whole record, and payloads that nobody touches.
 
 use super::fixture::*;
-use crate::cloudevent::Encoder;
-use crate::cloudevent::Reason;
+
 use crate::cloudevent::options::NullPayload;
+use crate::cloudevent::{Encoder, Reason, Unencoded};
 use crate::outbox::column::TypeNames;
 use crate::outbox::{Mapping, RowScratch};
 use crate::pgoutput::{self, LogicalMessage};
