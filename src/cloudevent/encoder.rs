@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::attribute::{Envelope, Sink, check_extension_name};
 use super::context::{RowContext, Scratch, Strictness};
 use super::headers::Headers;
-use super::options::{EventOptions, Mode, NullPayload, SchemaMode};
+use super::options::{EventOptions, Mode, NullPayload};
 use super::payload::{self, Payload};
 use super::schema::{self, SchemaUse};
 use super::time::TimeReader;
@@ -240,20 +240,12 @@ impl Encoder {
                 Some(self.value.as_slice())
             }
         };
-        let value = match (schema, mode) {
-            (Some(schema), Some(mode)) => {
-                let used = (schema, mode);
+        let value = match schema.zip(mode) {
+            Some(used) => {
                 schema::write(used, payload, content_type, &mut self.framed, scratch)?;
-                match mode {
-                    SchemaMode::Validate => value,
-                    SchemaMode::Prefix => Some(self.framed.as_slice()),
-                    SchemaMode::Header => {
-                        schema::push_header(schema, headers);
-                        Some(self.framed.as_slice())
-                    }
-                }
+                schema::value(used, value, &self.framed, headers)
             }
-            (None, _) | (_, None) => value,
+            None => value,
         };
         let Scratch { text, nesting, .. } = scratch;
         let left_out_headers =

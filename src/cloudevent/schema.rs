@@ -105,10 +105,23 @@ pub(super) fn write(
         .map_err(|mismatch| BadRow::new("payload", Reason::SchemaMismatch, mismatch.what))
 }
 
-/// Adds the header of the mode `header`.
-pub(super) fn push_header(schema: &Schema, headers: &mut Headers) {
-    // A schema without a GUID is never learnt in this mode.
-    if let Some(value) = schema.guid_header() {
-        headers.push(GUID_HEADER, &value);
+/// The value of the event, and in the mode `header` a header more: `own` is the payload as it is,
+/// `framed` what [`write`] has left.
+pub(super) fn value<'a>(
+    (schema, mode): (&Schema, SchemaMode),
+    own: Option<&'a [u8]>,
+    framed: &'a [u8],
+    headers: &mut Headers,
+) -> Option<&'a [u8]> {
+    match mode {
+        SchemaMode::Validate => own,
+        SchemaMode::Prefix => Some(framed),
+        SchemaMode::Header => {
+            // A schema without a GUID is never learnt in this mode.
+            if let Some(guid) = schema.guid_header() {
+                headers.push(GUID_HEADER, &guid);
+            }
+            Some(framed)
+        }
     }
 }

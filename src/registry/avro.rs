@@ -10,9 +10,11 @@
 //!
 //! Source: Apache Avro 1.12 Specification, "Schema Declaration", "Binary Encoding", "Logical Types".
 
+mod default;
 mod encode;
 mod number;
 mod parse;
+mod scalar;
 
 use super::error::RegistryError;
 use super::schema::Mismatch;

@@ -356,3 +356,55 @@ fn in_path(subject: &str) -> String {
     }
     path
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, body: &str) -> Answer {
+        Answer { status, body: bytes::Bytes::copy_from_slice(body.as_bytes()) }
+    }
+
+    #[test]
+    fn only_the_registrys_own_word_makes_a_schema_missing() {
+        #[track_caller]
+        fn check(status: u16, body: &str, about_schema: bool, words: &str) {
+            let error = read::<IdBody>(&answer(status, body), "do it").err().expect("an error");
+            assert_eq!(error.is_about_schema(), about_schema, "{status} {body}: {error:?}");
+            assert!(error.to_string().contains(words), "{error}");
+        }
+        let coded = |code: u32| format!(r#"{{"error_code":{code},"message":"said"}}"#);
+        check(404, &coded(40_401), true, "said");
+        check(404, &coded(40_402), true, "said");
+        check(404, &coded(40_403), true, "said");
+        check(404, &coded(404), false, "WALPOST_REGISTRY_URL");
+        check(404, "<html>", false, "WALPOST_REGISTRY_URL");
+        check(200, "<html>", false, "not a schema registry's");
+        check(422, &coded(42_201), true, "said");
+        check(409, &coded(409), true, "said");
+        check(401, "", false, "401");
+        check(403, "", false, "403");
+        check(429, "", false, "429");
+        check(500, &coded(50_001), false, "said");
+        check(302, "", false, "302");
+        assert!(matches!(read::<IdBody>(&answer(200, r#"{"id":7}"#), ""), Ok(IdBody { id: 7 })));
+    }
+
+    #[test]
+    fn a_guid_is_32_digits() {
+        let bytes = [
+            1, 0x89, 0x79, 0x17, 0x62, 0x23, 0x10, 0x41, 0xB3, 0xB8, 0xF6, 0x3F, 0xBB, 0x9D, 0xD6,
+            0xF1,
+        ];
+        assert_eq!(guid_bytes("01897917-6223-1041-b3b8-f63fbb9dd6f1"), Some(bytes));
+        assert_eq!(guid_bytes("01897917-6223-1041-b3b8-f63fbb9dd6f"), None);
+        assert_eq!(guid_bytes("01897917-6223-1041-b3b8-f63fbb9dd6fx"), None);
+        assert_eq!(guid_bytes(""), None);
+    }
+
+    #[test]
+    fn a_subject_is_one_segment_of_a_path() {
+        assert_eq!(in_path("orders-value"), "orders-value");
+        assert_eq!(in_path("a/b?c#d%20 é"), "a%2Fb%3Fc%23d%2520%20%C3%A9");
+    }
+}

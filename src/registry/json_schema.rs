@@ -81,3 +81,66 @@ impl JsonSchema {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(schema: &str, payload: &str, expected: Result<(), &str>) {
+        let schema = JsonSchema::new(schema, &[]).expect(schema);
+        match (schema.check(payload.as_bytes()), expected) {
+            (Ok(()), Ok(())) => {}
+            (Err(mismatch), Err(words)) => {
+                assert!(mismatch.what.contains(words), "{payload}: {}", mismatch.what);
+                assert!(!mismatch.what.contains("hunter2"), "{payload}: {}", mismatch.what);
+            }
+            (found, expected) => panic!("{payload}: {found:?} and not {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn a_mismatch_is_named_by_its_place_in_the_schema() {
+        let schema = r#"{"additionalProperties": false, "properties": {"a": {"enum": ["x"]},
+            "m": {"additionalProperties": {"type": "integer"}}}}"#;
+        check(schema, r#"{"a": "x", "m": {"k": 12345678901234567890123}}"#, Ok(()));
+        check(schema, r#"{"a": "hunter2"}"#, Err("/properties/a/enum"));
+        check(schema, r#"{"hunter2": 1}"#, Err("/additionalProperties"));
+        check(schema, r#"{"m": {"hunter2": "x"}}"#, Err("/properties/m/additionalProperties/type"));
+        let deep = format!("{}1{}", "[".repeat(200), "]".repeat(200));
+        check("true", &deep, Err("deeper than 128"));
+        check("true", "1e400", Err("larger than 1e308"));
+    }
+
+    #[test]
+    fn a_schema_that_does_not_say_it_is_of_draft_7() {
+        // `dependentRequired` came with 2019-09; before, an unknown keyword says nothing.
+        let rule = r#""dependentRequired": {"a": ["b"]}"#;
+        check(&format!("{{{rule}}}"), r#"{"a": 1}"#, Ok(()));
+        let newer = "https://json-schema.org/draft/2020-12/schema";
+        let newer = format!(r#"{{"$schema": "{newer}", {rule}}}"#);
+        check(&newer, r#"{"a": 1}"#, Err("/dependentRequired"));
+    }
+
+    #[test]
+    fn a_reference_is_found_by_its_name_and_nothing_is_fetched() {
+        let part = r#"{"$schema": "http://json-schema.org/draft-07/schema#", "type": "integer"}"#;
+        let part = [("part.json".to_owned(), part.to_owned())];
+        for id in ["", r#""$id": "https://example.com/schemas/whole.json", "#] {
+            let whole = format!(r#"{{{id}"properties": {{"a": {{"$ref": "part.json"}}}}}}"#);
+            let schema = JsonSchema::new(&whole, &part).expect("a schema");
+            assert_eq!(schema.check(br#"{"a": 1}"#), Ok(()));
+            assert!(schema.check(br#"{"a": "1"}"#).is_err());
+            let alone = JsonSchema::new(&whole, &[]).err().expect("no part");
+            assert!(alone.to_string().contains("not among"), "{alone}");
+        }
+        for wrong in [
+            "{",
+            r#"{"type": 7}"#,
+            r#"{"$ref": "http://127.0.0.1:1/x.json"}"#,
+            r#"{"pattern": "("}"#,
+        ] {
+            assert!(JsonSchema::new(wrong, &[]).is_err(), "{wrong}");
+        }
+    }
+}

@@ -113,6 +113,13 @@ impl Schemas {
         Ok(())
     }
 
+    /// Knows a schema without having asked.
+    #[cfg(test)]
+    pub(crate) fn know(&self, subject: &str, schema: Schema) {
+        let entry = Entry { schema: Some(Arc::new(schema)), asked_at: Instant::now() };
+        lock(&self.0.entries).insert(subject.to_owned(), entry);
+    }
+
     /// A line in the log for each schema that begins to be used.
     fn tell(&self, subject: &str, schema: &Schema) {
         let before = match self.known(subject) {

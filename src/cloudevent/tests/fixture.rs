@@ -154,7 +154,7 @@ impl Case {
     }
 
     /// The way from bytes to what `then` makes of the row.
-    fn run<T>(
+    pub(super) fn run<T>(
         &self,
         then: impl FnOnce(&mut Encoder, &Mapping, &crate::outbox::OutboxRow<'_>) -> T,
     ) -> T {

@@ -150,9 +150,7 @@ mod tests {
             let whole = number.to_be_bytes();
             let sign = if number < 0 { 0xFF } else { 0 };
             let needless = (0..7)
-                .take_while(|at| {
-                    whole[*at] == sign && (whole[at + 1] & 0x80 != 0) == (number < 0)
-                })
+                .take_while(|at| whole[*at] == sign && (whole[at + 1] & 0x80 != 0) == (number < 0))
                 .count();
             assert_eq!(found, whole[needless..], "{number}");
         }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 
 use super::number::PRECISION_MAX;
-use super::{Decimal, Field, Moment, MomentKind, Named, Node, encode};
+use super::{Decimal, Field, Moment, MomentKind, Named, Node, default};
 
 /// Reads one schema after the other into one set of names.
 #[derive(Debug, Default)]
@@ -45,9 +45,7 @@ impl Parser {
                 Ok(Node::Union(branches))
             }
             Value::Object(object) => self.object(object, namespace),
-            Value::Null | Value::Bool(_) | Value::Number(_) => {
-                Err(format!("{value} is no type"))
-            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => Err(format!("{value} is no type")),
         }
     }
 
@@ -132,7 +130,7 @@ impl Parser {
         let mut whole = Vec::with_capacity(fields.len());
         for (field, node, default) in fields {
             let default = default
-                .map(|value| encode::default(&node, &self.named, &value))
+                .map(|value| default::default(&node, &self.named, &value))
                 .transpose()
                 .map_err(|what| format!("the default of {name}.{field}: {what}"))?;
             whole.push(Field { name: field, node, default });

@@ -45,7 +45,11 @@ fn a_value_that_would_change_is_refused() {
     check(decimal, "12.305", Err("2 of them after the point"));
     check(decimal, "12345.00", Err("at most 6 digits"));
     check(decimal, "\"x\"", Err("at most 6 digits"));
-    check(r#"{"type": "fixed", "name": "F", "size": 1, "logicalType": "decimal", "precision": 3}"#, "200", Err("fits in 1 bytes"));
+    check(
+        r#"{"type": "fixed", "name": "F", "size": 1, "logicalType": "decimal", "precision": 3}"#,
+        "200",
+        Err("fits in 1 bytes"),
+    );
     check("\"int\"", "2147483648", Err("32 bits"));
     check("int", "1.5", Err("32 bits"));
     check("\"long\"", "9223372036854775808", Err("64 bits"));
@@ -106,14 +110,23 @@ fn a_schema_may_use_others_and_itself_and_nothing_unknown() {
     assert_eq!(hex(&out), "02020000");
     let alone = AvroSchema::new(user, &[]).expect_err("no State").to_string();
     assert!(alone.contains("acme.State"), "{alone}");
-    for wrong in ["{", "{}", "7", "\"nothing\"", "[]", r#"["null", ["int"]]"#, r#"{"type": "enum", "name": "E"}"#] {
+    for wrong in [
+        "{",
+        "{}",
+        "7",
+        "\"nothing\"",
+        "[]",
+        r#"["null", ["int"]]"#,
+        r#"{"type": "enum", "name": "E"}"#,
+    ] {
         assert!(AvroSchema::new(wrong, &[]).is_err(), "{wrong}");
     }
 }
 
 #[test]
 fn a_payload_without_end_is_refused_and_nothing_overflows() {
-    let list = r#"{"type": "record", "name": "L", "fields": [{"name": "next", "type": ["null", "L"]}]}"#;
+    let list =
+        r#"{"type": "record", "name": "L", "fields": [{"name": "next", "type": ["null", "L"]}]}"#;
     let deep = format!("{}null{}", r#"{"next": "#.repeat(100_000), "}".repeat(100_000));
     check(list, &deep, Err("does not fit"));
     // Two records that only the last leaf tells apart, at each of many levels.

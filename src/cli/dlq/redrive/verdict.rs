@@ -182,8 +182,10 @@ impl Plan {
             Verdict::Send(Some(topic)) => *self.topics.entry(topic).or_insert(0) += 1,
             Verdict::Left(why) => {
                 self.leave(why, letter.place);
-                let replayable =
-                    matches!(why, Left::PayloadLeftOut | Left::NoTopic | Left::Malformed | Left::Unframed);
+                let replayable = matches!(
+                    why,
+                    Left::PayloadLeftOut | Left::NoTopic | Left::Malformed | Left::Unframed
+                );
                 if let Some(id) = letter.text("walpost-row-id").filter(|id| !id.is_empty())
                     && replayable
                     && self.rows.len() < IDS
