@@ -8,6 +8,9 @@ use serde_json::Value;
 use super::error::RegistryError;
 use super::schema::Mismatch;
 
+/// What references are relative to in a schema without `$id`. Nothing is there.
+const BASE: &str = "schema:///schema.json";
+
 /// A compiled schema.
 pub(super) struct JsonSchema(Validator);
 
@@ -51,7 +54,9 @@ impl JsonSchema {
             .iter()
             .map(|(name, text)| Ok((name.clone(), parse(text, name)?)))
             .collect::<Result<_, RegistryError>>()?;
-        let mut options = jsonschema::options().with_retriever(References(references));
+        let mut options = jsonschema::options()
+            .with_retriever(References(references))
+            .with_base_uri(BASE);
         if schema.get("$schema").is_none() {
             // What Confluent's serializers take a schema for that does not say it
             // (`SpecificationVersion.DRAFT_7` in JsonSchemaUtils).
