@@ -16,8 +16,8 @@ lint: ## format, clippy and rustdoc, each without a warning
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
 
-test: ## all tests, with real Postgres 14 and 18, Kafka and schema registry (about 10 minutes the first time)
-	@deploy/dev/install build postgres-14 postgres-18 kafka apicurio
+test: ## all tests, with real Postgres 14 to 18, Kafka and schema registry (about 10 minutes the first time)
+	@deploy/dev/install build postgres-14 postgres-16 postgres-17 postgres-18 kafka apicurio
 	cargo test --locked
 
 test-tools: ## dependencies, scripts, compose file, chart, alerts, dashboards, events: each by its real tool

@@ -1,5 +1,6 @@
 //! Kafka: the ordered producer, the checkpoint topic, dead letters, topics.
 
+pub mod batch_limits;
 mod certificates;
 pub mod checkpoint;
 pub mod checkpoint_topic;
@@ -14,5 +15,6 @@ pub mod producer;
 mod prompt;
 pub mod reading;
 mod refusal;
+pub mod statistics;
 pub mod topics;
 pub mod transaction;

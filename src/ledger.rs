@@ -370,6 +370,33 @@ impl Ledger {
         Ok(())
     }
 
+    /// Where the rows that were enqueued under these tags lie: after the first mark and before the
+    /// second. `None` for a tag of no row in flight.
+    #[must_use]
+    pub fn span(&self, first: u64, last: u64) -> Option<(Mark, Mark)> {
+        let index = |tag: u64| usize::try_from(tag.checked_sub(self.first_tag)?).ok();
+        let last = self.segments.get(index(last)?)?;
+        let before = match index(first)?.checked_sub(1) {
+            Some(before) => self.segments.get(before)?.end?,
+            None => self.confirmed,
+        };
+        Some((before, last.end.unwrap_or(self.taken)))
+    }
+
+    /// Whether all rows that were taken are stored: a new generation would repeat none.
+    #[must_use]
+    pub fn rows_are_stored(&self) -> bool {
+        self.in_flight_rows == 0 && (self.is_settled() || matches!(self.due(), Due::Idle(..)))
+    }
+
+    /// Whether the stored checkpoint covers every row that was taken, though perhaps not the end of
+    /// their transaction: a new generation would send none of them again.
+    #[must_use]
+    pub fn rows_are_covered(&self) -> bool {
+        let rows = |mark: Mark| (mark.commit_lsn, mark.next_ordinal);
+        self.in_flight_rows == 0 && rows(self.checkpointed) == rows(self.taken)
+    }
+
     /// How far the slot may be flushed.
     #[must_use]
     pub fn flush_lsn(&self) -> Lsn {

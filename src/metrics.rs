@@ -28,6 +28,9 @@ use self::registry::{Family, Registry};
 /// How many codes of the Kafka client are told apart; it has some 150.
 const CODES_MAX: usize = 200;
 
+/// How many brokers are told apart.
+const BROKERS_MAX: usize = 1_000;
+
 /// Which database is followed, for `walpost_config_info`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfigInfo {
@@ -64,6 +67,8 @@ struct Shared {
     dead_letters: Family<Counter>,
     produce_errors: Family<Counter>,
     reconnects: Family<Counter>,
+    broker_up: Family<Gauge>,
+    broker_round_trip: Family<Gauge>,
 }
 
 impl Metrics {
@@ -97,6 +102,12 @@ impl Metrics {
                 registry.counter("walpost_postgres_reconnects_total", labels)
             })
             .with(&registry, &RECONNECT_REASONS),
+            broker_up: Family::new("broker", BROKERS_MAX, |registry, labels| {
+                registry.gauge("walpost_broker_up", labels)
+            }),
+            broker_round_trip: Family::new("broker", BROKERS_MAX, |registry, labels| {
+                registry.gauge("walpost_broker_rtt_seconds", labels)
+            }),
             status: status.clone(),
             registry,
         };
@@ -185,6 +196,16 @@ impl Metrics {
     /// The connection to Postgres is made anew. `reason` is one of [`RECONNECT_REASONS`].
     pub fn postgres_reconnect(&self, reason: &str) {
         self.shared.reconnects.of(&self.shared.registry, reason).increment(1);
+    }
+
+    /// Whether the connection to a broker is up, and the mean round trip in seconds since it was last
+    /// told, if there was one.
+    pub fn broker(&self, name: &str, up: bool, round_trip: Option<f64>) {
+        let Shared { registry, broker_up, broker_round_trip, .. } = &*self.shared;
+        broker_up.of(registry, name).set(if up { 1.0 } else { 0.0 });
+        if let Some(seconds) = round_trip {
+            broker_round_trip.of(registry, name).set(seconds);
+        }
     }
 
     /// Puts what the histogram recorded into its buckets. The HTTP server calls it every second;

@@ -32,12 +32,13 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::error::Failure;
+use crate::kafka::batch_limits::BatchLimits;
 use crate::kafka::checkpoint::Checkpoint;
 use crate::kafka::floor::{Moment, Raising};
 use crate::kafka::librdkafka::ClientError;
-use crate::kafka::producer::{Producer, Resolution, TopicId};
+use crate::kafka::producer::{Producer, TopicId};
 use crate::ledger::{Due, Ledger};
-use crate::lsn::{Lsn, Position};
+use crate::lsn::Lsn;
 use crate::postgres::error::Error as PostgresError;
 use crate::postgres::replication::ReplicationStream;
 use crate::postgres::snapshot::SnapshotBatch;
@@ -49,24 +50,30 @@ use crate::status::{HaltCode, Heartbeat, State};
 
 mod confirm;
 mod encoded;
+mod letter;
 mod pace;
 mod question;
+mod refusal;
 mod rows;
 mod schema;
 mod snapshot;
+mod statistics;
 mod take;
 mod tell;
+mod trouble;
 
 pub(crate) use encoded::encode;
 pub(crate) use question::TopicMaker;
-pub(crate) use rows::{Refused, RowSettings, SnapshotRowDigest};
-pub(crate) use snapshot::{SnapshotWindow, SnapshotWork};
+pub(crate) use refusal::{Alone, Refusals, Suspects};
+pub(crate) use rows::RowSettings;
+pub(crate) use snapshot::SnapshotWork;
+pub(crate) use statistics::Watcher;
 pub(crate) use tell::{KnownTopics, Teller, Trouble};
 
 use confirm::CHECKPOINT_INTERVAL;
 use pace::Pace;
-use question::{Question, answer};
-use rows::Rows;
+use question::{Answer, Question, answer};
+use rows::{Rows, Until};
 use schema::{SchemaQuestion, schema_answer};
 use snapshot::{Snapshot, next_batch};
 use tell::{Progress, known};
@@ -106,10 +113,8 @@ pub(crate) struct Generation {
     pub(crate) checkpoint: Checkpoint,
     /// Where those go.
     pub(crate) checkpoint_topic: TopicId,
-    /// Rows that Kafka refused when they were sent alone.
-    pub(crate) refused: Refused,
-    /// Up to here, rows are sent one at a time, because Kafka refused one of them.
-    pub(crate) alone_until: Option<Position>,
+    /// What Kafka refused before.
+    pub(crate) refusals: Refusals,
     /// On a first start: rows that are published before the stream.
     pub(crate) snapshot: Option<SnapshotWork>,
 }
@@ -133,6 +138,10 @@ pub(crate) struct Settings {
     pub(crate) checkpoint_topic: String,
     /// Topics that were there.
     pub(crate) known_topics: KnownTopics,
+    /// How large a batch the topics take.
+    pub(crate) batch_limits: BatchLimits,
+    /// How large the batches of this generation's producer get.
+    pub(crate) batch_size: usize,
     /// The server's clock less ours, microseconds.
     pub(crate) clock_skew: i64,
 }
@@ -151,33 +160,27 @@ pub(crate) enum Outcome {
     SnapshotInterrupted,
     /// Something went wrong.
     Failed(Failure),
-    /// Kafka refused a record among these: send them one at a time.
+    /// A topic was found that takes smaller batches than this producer makes. Everything that was
+    /// taken is confirmed, stored and flushed, unless it is of a snapshot, which begins again.
+    SmallerBatches,
+    /// Kafka refused a batch, or several.
     RefusedBatch {
-        /// The last row that was enqueued.
-        until: Position,
+        /// The rows of which it refused one.
+        suspects: Vec<Suspects>,
+        /// It was for the size.
+        too_large: bool,
     },
-    /// Kafka refused this row, which was sent alone.
-    RefusedRow {
-        /// Its place.
-        position: Position,
+    /// Kafka refused this record, which was sent alone.
+    RefusedAlone {
+        /// Which.
+        alone: Alone,
         /// What Kafka said.
         said: String,
-        /// Up to here rows are still sent one at a time.
-        until: Option<Position>,
     },
-    /// Kafka refused a record of the snapshot among these: send them one at a time.
-    RefusedSnapshotBatch {
-        /// The rows that were in flight.
-        window: SnapshotWindow,
-    },
-    /// Kafka refused this row of the snapshot, which was sent alone.
-    RefusedSnapshotRow {
-        /// The row.
-        row: SnapshotRowDigest,
+    /// A dead letter cannot be written, whatever is in it.
+    LetterFailed {
         /// What Kafka said.
         said: String,
-        /// These rows are still sent one at a time.
-        window: Option<SnapshotWindow>,
     },
 }
 
@@ -189,7 +192,7 @@ enum Action {
     StatusDue,
     Tick,
     Facts,
-    Resolved(String, Resolution),
+    Resolved(String, Answer),
     SchemaAnswered(String, Result<(), RegistryError>),
     Bytes(usize),
     SnapshotBatch(Result<Option<SnapshotBatch>, PostgresError>),
@@ -206,7 +209,13 @@ pub(crate) struct Pipeline {
     /// The floors wait for a moment after a row that could not be remembered.
     raising: Raising,
     checkpoint_topic: TopicId,
-    alone_until: Option<Position>,
+    /// What the next row's record waits for, since it is sent alone.
+    waits: Option<Until>,
+    /// The record that was sent alone and is not answered.
+    alone: Option<Alone>,
+    /// A topic takes smaller batches than these: the generation ends when all is
+    /// stored, and within a snapshot at once.
+    ending: bool,
     /// Rows that come before those of the stream.
     snapshot: Option<Snapshot>,
     settings: Settings,
@@ -258,7 +267,7 @@ impl Pipeline {
         let mut rows = Rows::new(
             settings.rows.clone(),
             (ledger, generation.producer),
-            generation.refused,
+            generation.refusals,
             teller,
         )?;
         if let Some(snapshot) = &snapshot {
@@ -275,7 +284,9 @@ impl Pipeline {
             checkpoint: generation.checkpoint,
             raising,
             checkpoint_topic: generation.checkpoint_topic,
-            alone_until: generation.alone_until,
+            waits: None,
+            alone: None,
+            ending: false,
             snapshot,
             settings,
             heartbeat,
@@ -324,16 +335,15 @@ impl Pipeline {
             question.answer.abort();
         }
         match outcome {
-            Outcome::Drained | Outcome::SnapshotInterrupted => {
+            Outcome::Drained | Outcome::SnapshotInterrupted | Outcome::SmallerBatches => {
                 self.close().await;
                 outcome
             }
             Outcome::DrainDeadline { .. }
             | Outcome::Failed(_)
             | Outcome::RefusedBatch { .. }
-            | Outcome::RefusedRow { .. }
-            | Outcome::RefusedSnapshotBatch { .. }
-            | Outcome::RefusedSnapshotRow { .. } => {
+            | Outcome::RefusedAlone { .. }
+            | Outcome::LetterFailed { .. } => {
                 self.rows.producer.abandon();
                 outcome
             }
@@ -431,20 +441,11 @@ impl Pipeline {
             && self.question.is_none()
             && self.schema_question.is_none()
             && self.held.is_none()
+            && self.waits.is_none()
+            && self.alone.is_none()
+            && !self.ending
             && self.rows.producer.takes_records()
-            && if self.sends_alone() {
-                self.rows.ledger.in_flight_rows() == 0
-            } else {
-                self.rows.ledger.in_flight_bytes() < self.settings.max_in_flight
-            }
-    }
-
-    /// Whether the next row is sent alone.
-    fn sends_alone(&self) -> bool {
-        match &self.snapshot {
-            Some(snapshot) => snapshot.sends_alone(self.rows.ledger.taken().next_ordinal),
-            None => self.alone_until.is_some(),
-        }
+            && self.rows.ledger.in_flight_bytes() < self.settings.max_in_flight
     }
 
     /// Does it. `Some` ends the generation.
@@ -482,12 +483,12 @@ impl Pipeline {
                 }
                 self.raise_floors(facts.seen_lsn, facts.moment);
             }
-            Action::Resolved(topic, resolution) => self.resolved(topic, resolution)?,
+            Action::Resolved(topic, answer) => self.resolved(topic, answer)?,
             Action::SchemaAnswered(subject, answer) => self.schema_answered(&subject, answer),
             Action::Bytes(bytes) => {
                 self.last_read = bytes;
                 self.silent_since = Instant::now();
-                if self.take_rows()? {
+                if self.take_rows()? || self.is_waited_for() {
                     self.hurry();
                 }
             }
@@ -503,6 +504,7 @@ impl Pipeline {
         if self.snapshot.is_none() && self.rows.ledger.flush_lsn() > self.flushed {
             self.send_status().await?;
         }
+        self.answered_alone();
         self.say();
         self.tell_snapshot();
         Ok(self.drained())

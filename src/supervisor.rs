@@ -10,6 +10,7 @@
 //! *generation*: the producer is purged, the slot released, and the next attempt starts from the
 //! stored checkpoint.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,15 +20,16 @@ use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::error::Failure;
-use crate::lsn::Position;
+use crate::kafka::batch_limits::BatchLimits;
 use crate::metrics::Metrics;
 use crate::pipeline::{
-    KnownTopics, Outcome, Pipeline, Refused, SnapshotWindow, SnapshotWork, Teller, Trouble,
+    KnownTopics, Outcome, Pipeline, Refusals, SnapshotWork, Teller, Trouble, Watcher,
 };
 use crate::registry::schemas::Schemas;
 use crate::status::{Heartbeat, Status};
 
 mod backoff;
+mod batches;
 mod claim;
 pub(crate) mod decision;
 mod first_start;
@@ -41,10 +43,6 @@ mod watcher;
 use backoff::Backoff;
 pub(crate) use first_start::fingerprint;
 pub(crate) use prove::last_transaction;
-
-/// Refused rows that are remembered at most. Each is a row that Kafka refused when it was sent
-/// alone; more than this is no longer a matter of single rows.
-const REFUSED_MAX: usize = 10_000;
 
 /// An attempt that worked for this long begins its next pauses from the shortest.
 const LONG_ENOUGH: Duration = Duration::from_secs(30);
@@ -71,12 +69,12 @@ pub struct Supervisor<L> {
     schemas: Option<Schemas>,
     /// Tells this process from another one that claims the same generation.
     nonce: String,
-    refused: Refused,
-    alone_until: Option<Position>,
+    refusals: Refusals,
+    batch_limits: BatchLimits,
+    /// Topics that refused a batch for its size: their limits are not what was believed.
+    doubted: BTreeSet<String>,
     /// This process made the slot, so nothing was sent from it before.
     made_slot: bool,
-    /// Rows of a snapshot that are sent one at a time.
-    alone_in_snapshot: Option<SnapshotWindow>,
 }
 
 impl<L> std::fmt::Debug for Supervisor<L> {
@@ -94,15 +92,20 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         Self {
             load,
             config,
-            teller: Teller { status, metrics, trouble: Trouble::default() },
+            teller: Teller {
+                status,
+                metrics,
+                trouble: Trouble::default(),
+                watcher: Watcher::default(),
+            },
             heartbeat,
             known_topics: KnownTopics::default(),
             schemas,
             nonce: nonce(),
-            refused: Refused::default(),
-            alone_until: None,
+            refusals: Refusals::default(),
+            batch_limits: BatchLimits::default(),
+            doubted: BTreeSet::new(),
             made_slot: false,
-            alone_in_snapshot: None,
         }
     }
 
@@ -175,39 +178,32 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             Outcome::SnapshotInterrupted => Attempt::Ended(Ended::SnapshotInterrupted),
             Outcome::DrainDeadline { unsettled } => Attempt::Ended(Ended::Unsettled(unsettled)),
             Outcome::Failed(failure) => Attempt::Failed(failure),
-            Outcome::RefusedBatch { until } => {
-                tracing::warn!(%until, "kafka refused a record of a batch; rows up to there are sent one at a time to find it");
-                self.alone_until = Some(until);
-                Attempt::Again
-            }
-            Outcome::RefusedRow { position, said, until } => {
-                tracing::warn!(%position, said, "kafka refused this row when it was sent alone");
-                if self.refused.at.len() >= REFUSED_MAX {
-                    self.refused.at.pop_first();
+            Outcome::SmallerBatches => Attempt::Again,
+            Outcome::RefusedBatch { suspects, too_large } => {
+                if too_large {
+                    let topics = suspects.iter().map(|suspects| suspects.topic.clone());
+                    self.doubted.extend(topics);
                 }
-                self.refused.at.insert(position, said);
-                self.alone_until = until;
-                Attempt::Again
-            }
-            Outcome::RefusedSnapshotBatch { window } => {
-                tracing::warn!(
-                    from = window.0,
-                    until = window.1,
-                    "kafka refused a record of a batch; the snapshot begins again, and these of its rows are sent one at a time to find it"
-                );
-                self.alone_in_snapshot = Some(window);
-                Attempt::Again
-            }
-            Outcome::RefusedSnapshotRow { row, said, window } => {
-                tracing::warn!(
-                    said,
-                    "kafka refused a row of the snapshot when it was sent alone; the snapshot begins again, and knows it as a bad row"
-                );
-                if self.refused.in_snapshot.len() >= REFUSED_MAX {
-                    self.refused.in_snapshot.pop_first();
+                if suspects.iter().any(|suspects| suspects.in_snapshot) {
+                    tracing::warn!("kafka refused rows of the snapshot, which begins again");
                 }
-                self.refused.in_snapshot.insert(row, said);
-                self.alone_in_snapshot = window;
+                self.refusals.suspect(suspects);
+                Attempt::Again
+            }
+            Outcome::RefusedAlone { alone, said } => {
+                if alone.place.is_in_snapshot() {
+                    tracing::warn!(
+                        said,
+                        "kafka refused the record of a row of the snapshot, which was sent alone; the snapshot begins again"
+                    );
+                } else {
+                    tracing::warn!(position = %alone.place.position(), said, "kafka refused this row's record, which was sent alone");
+                }
+                self.refusals.refused(alone, said);
+                Attempt::Again
+            }
+            Outcome::LetterFailed { said } => {
+                self.refusals.letter_failed(said);
                 Attempt::Again
             }
         }

@@ -8,6 +8,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use super::sample::Route;
 use super::{Finding, LIMIT, Remedy};
 use crate::config::Config;
+use crate::kafka::batch_limits::BATCH_SIZE;
 use crate::kafka::client::{ANSWER_LIMIT, auxiliary, producer_properties};
 use crate::kafka::inspect::{Entries, Inspector, Known};
 use crate::kafka::librdkafka::{ClientError, Handle, Happening, Rights};
@@ -63,8 +64,13 @@ pub(super) struct Topics {
 
 /// Reaches the cluster with the very producer that the relay would use.
 pub(super) async fn ask(config: &Config) -> Asked {
-    let properties =
-        producer_properties(&config.kafka, &config.name, config.events.max_event, false);
+    let properties = producer_properties(
+        &config.kafka,
+        &config.name,
+        config.events.max_event,
+        false,
+        BATCH_SIZE,
+    );
     let mut producer = match Producer::new(&properties) {
         Ok(producer) => producer,
         Err(error) => return Asked { findings: vec![no_client(&error)], cluster: None },

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::output;
 use crate::config::Config;
 use crate::error::Failure;
+use crate::kafka::batch_limits::configured;
 use crate::kafka::client::{ANSWER_LIMIT, auxiliary, producer_properties};
 use crate::kafka::librdkafka::{ClientError, Happening};
 use crate::kafka::producer::{Meaning, Producer, Resolution, TopicId, meaning};
@@ -107,8 +108,13 @@ impl Sender {
     /// None does, or librdkafka refuses the configuration.
     pub(super) async fn connect(config: &Config) -> Result<Self, Failure> {
         let create = config.topic_partitions.is_none();
-        let properties =
-            producer_properties(&config.kafka, &config.name, config.events.max_event, create);
+        let properties = producer_properties(
+            &config.kafka,
+            &config.name,
+            config.events.max_event,
+            create,
+            configured(&config.kafka),
+        );
         let producer = Producer::new(&properties).map_err(|error| {
             Failure::again("kafka_error", format!("failed to make the producer: {error}"))
         })?;
@@ -268,6 +274,7 @@ impl Sender {
             Happening::Failed { topic, error, .. } => failed(Some(topic), &error),
             Happening::Fatal(error) | Happening::Transaction(error) => failed(None, &error),
             Happening::Notice(error) => notice = Some(error),
+            Happening::Statistics(_) => {}
         });
         if let Some(error) = notice {
             self.tell(&error);

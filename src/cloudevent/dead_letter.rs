@@ -30,6 +30,9 @@ pub struct DeadLetterContext<'a> {
     pub connector: &'a str,
     /// Place of the row in the stream.
     pub position: Position,
+    /// What the letter may weigh at most, in bytes of key, value and headers; a heavier one goes
+    /// without the payload.
+    pub largest: usize,
     /// Commit time of its transaction.
     pub commit_time: PgTimestamp,
     /// The present, in microseconds since 1970-01-01 00:00 UTC.
@@ -41,7 +44,8 @@ impl Encoder {
     /// was wrong with it. Always in binary mode, so that a payload which breaks an envelope is
     /// still there.
     ///
-    /// A row that is bad for its size has a letter without value.
+    /// A row that is bad for its size has a letter without value, and so has one whose letter would
+    /// be over `found.largest`.
     pub fn dead_letter<'e>(
         &'e mut self,
         mapping: &'e Mapping,
@@ -58,7 +62,7 @@ impl Encoder {
             schema_uri: None,
         };
         let payload = Payload::of(&context);
-        let limit = self.settings.max_event.saturating_add(ALLOWANCE);
+        let limit = self.settings.max_event.saturating_add(ALLOWANCE).min(found.largest);
         let headers = &mut self.headers;
         headers.clear();
         let scratch = &mut self.scratch;

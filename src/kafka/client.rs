@@ -6,6 +6,7 @@ use rdkafka::config::ClientConfig;
 
 use super::options::KafkaOptions;
 use super::prompt::LINGER;
+use super::statistics::INTERVAL_MS;
 use super::transaction;
 
 /// How long a question to the brokers may take before it counts as unanswered.
@@ -62,6 +63,8 @@ fn overlay(
 ///   in the log, and "gapless" does not cover time-outs.
 /// - `partitioner=murmur2_random`: Java's placement, so that a key stays where other producers and
 ///   a former Debezium put it; librdkafka's own default is CRC32.
+/// - `batch.size` is what the configuration asks for, or less where a topic takes less; see
+///   [`batch_limits`](super::batch_limits).
 /// - The two queue limits are off because the pipeline bounds what is in flight by bytes.
 #[must_use]
 pub fn producer_properties(
@@ -69,14 +72,15 @@ pub fn producer_properties(
     name: &str,
     max_event: usize,
     create_topics: bool,
+    batch_size: usize,
 ) -> Vec<(String, String)> {
     let mut ours = shared(options, name);
     for (property, value) in [
         ("compression.codec", "lz4"),
         ("linger.ms", LINGER),
         ("batch.num.messages", "20000"),
-        ("batch.size", "1000000"),
         ("retry.backoff.ms", "50"),
+        ("statistics.interval.ms", INTERVAL_MS),
     ] {
         ours.push((property.to_owned(), value.to_owned()));
     }
@@ -93,6 +97,7 @@ pub fn producer_properties(
         ("queue.buffering.max.kbytes", "2147483647".to_owned()),
         ("allow.auto.create.topics", create_topics.to_string()),
         ("log.queue", "true".to_owned()),
+        ("batch.size", batch_size.to_string()),
     ] {
         properties.retain(|(theirs, _)| theirs != property);
         properties.push((property.to_owned(), value));
@@ -140,6 +145,7 @@ const PRODUCER_ONLY: &[&str] = &[
     "request.timeout.ms",
     "retry.backoff.max.ms",
     "retry.backoff.ms",
+    "statistics.interval.ms",
     "sticky.partitioning.linger.ms",
 ];
 

@@ -25,7 +25,9 @@ use tokio::net::unix::pipe;
 use super::certificates::Certificates;
 use super::refusal;
 
+mod question;
 mod rights;
+mod topic_config;
 mod transactions;
 
 pub use rights::Rights;
@@ -73,6 +75,8 @@ pub enum Happening {
     },
     /// The producer can no longer be used.
     Fatal(ClientError),
+    /// What librdkafka says of itself from time to time; see `STATISTICS.md` of its sources.
+    Statistics(String),
     /// Something that librdkafka deals with by itself, such as a broker that went away.
     Notice(ClientError),
     /// The transaction was not committed, or it is not known whether it was. Told by
@@ -372,6 +376,7 @@ impl Client {
                     self.refusal.lock().unwrap_or_else(PoisonError::into_inner).take();
                     event.deliveries(&mut take);
                 }
+                rd::RD_KAFKA_EVENT_STATS => take(Happening::Statistics(event.statistics())),
                 rd::RD_KAFKA_EVENT_ERROR => take(self.error(&event)),
                 rd::RD_KAFKA_EVENT_LOG => {
                     if let Some(reason) = event.log() {
@@ -574,7 +579,10 @@ impl Conf {
                 return Err(refused());
             }
         }
-        let events = rd::RD_KAFKA_EVENT_DR | rd::RD_KAFKA_EVENT_ERROR | rd::RD_KAFKA_EVENT_LOG;
+        let events = rd::RD_KAFKA_EVENT_DR
+            | rd::RD_KAFKA_EVENT_ERROR
+            | rd::RD_KAFKA_EVENT_LOG
+            | rd::RD_KAFKA_EVENT_STATS;
         // SAFETY: the configuration is alive.
         unsafe { rd::rd_kafka_conf_set_events(conf.0.as_ptr(), events) };
         if verified {
@@ -759,6 +767,11 @@ impl Drop for Event {
 }
 
 impl Event {
+    fn statistics(&self) -> String {
+        // SAFETY: the event is alive and of the statistics kind; the text lives as long as it does.
+        text(unsafe { rd::rd_kafka_event_stats(self.0.as_ptr()) })
+    }
+
     fn kind(&self) -> i32 {
         // SAFETY: the event is alive.
         unsafe { rd::rd_kafka_event_type(self.0.as_ptr()) }

@@ -34,7 +34,7 @@ pub struct Producer {
     client: Client,
     /// None where a linger was configured, which then holds, and in transactions.
     prompt: Option<Prompt>,
-    topics: Vec<Topic>,
+    topics: Vec<Known>,
     by_name: HashMap<String, TopicId>,
     /// The topic of the row before, since rows of one topic tend to follow each other.
     last: Option<(String, TopicId)>,
@@ -60,6 +60,14 @@ impl std::fmt::Debug for Properties {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Properties")
     }
+}
+
+/// A topic and what it takes.
+#[derive(Debug)]
+struct Known {
+    topic: Topic,
+    /// The largest batch, in bytes as sent.
+    limit: usize,
 }
 
 /// What became of the question for a topic.
@@ -200,7 +208,7 @@ impl Producer {
         if !std::mem::take(&mut once.renewed) {
             return None;
         }
-        let address = |id: &TopicId| self.topics.get(id.0).map(Topic::address);
+        let address = |id: &TopicId| self.topics.get(id.0).map(|known| known.topic.address());
         Some(
             self.by_name
                 .iter()
@@ -250,9 +258,22 @@ impl Producer {
             return *known;
         }
         let id = TopicId(self.topics.len());
-        self.topics.push(topic);
+        self.topics.push(Known { topic, limit: usize::MAX });
         self.by_name.insert(name.to_owned(), id);
         id
+    }
+
+    /// Remembers the largest batch that a topic takes.
+    pub fn limit(&mut self, topic: TopicId, limit: usize) {
+        if let Some(known) = self.topics.get_mut(topic.0) {
+            known.limit = limit;
+        }
+    }
+
+    /// The largest batch that a topic takes, in bytes as sent; without end where it is not known.
+    #[must_use]
+    pub fn limit_of(&self, topic: TopicId) -> usize {
+        self.topics.get(topic.0).map_or(usize::MAX, |known| known.limit)
     }
 
     /// The question for a topic, to be asked on a thread that may block. A topic that the brokers
@@ -283,7 +304,7 @@ impl Producer {
         headers: impl Iterator<Item = (&'a str, &'a [u8])>,
         tag: u64,
     ) -> Result<(), ClientError> {
-        let Some(topic) = self.topics.get(topic.0) else {
+        let Some(Known { topic, .. }) = self.topics.get(topic.0) else {
             return Err(ClientError {
                 code: RDKafkaErrorCode::UnknownTopic,
                 message: "a topic of another producer".to_owned(),
@@ -332,7 +353,7 @@ impl Producer {
                     once.transactions.confirmations(CHECKPOINT_TAG).into_iter().for_each(&mut take);
                 }
                 Turn::Failed(error) => take(Happening::Transaction(error)),
-                Turn::Renewed(client) => match renewed(&self.by_name, &client) {
+                Turn::Renewed(client) => match renewed(&self.by_name, &self.topics, &client) {
                     Ok(topics) => {
                         // Topics keep their instance alive, so they go with it.
                         let before = (
@@ -378,7 +399,7 @@ impl Producer {
             let mut result = None;
             self.happenings(|happening| match happening {
                 Happening::Delivered { tag: CHECKPOINT_TAG, .. } => result = Some(Ok(())),
-                Happening::Delivered { .. } => {}
+                Happening::Delivered { .. } | Happening::Statistics(_) => {}
                 Happening::Failed { error, .. }
                 | Happening::Fatal(error)
                 | Happening::Transaction(error) => {
@@ -431,11 +452,18 @@ fn dismiss(client: impl Send + 'static) {
     }
 }
 
-/// The same topics of another client, in the same order.
-fn renewed(by_name: &HashMap<String, TopicId>, client: &Client) -> Result<Vec<Topic>, ClientError> {
+/// The same topics of another client, in the same order, and what they take.
+fn renewed(
+    by_name: &HashMap<String, TopicId>,
+    before: &[Known],
+    client: &Client,
+) -> Result<Vec<Known>, ClientError> {
     let mut names: Vec<_> = by_name.iter().map(|(name, id)| (id.0, name)).collect();
     names.sort_unstable();
-    names.into_iter().map(|(_, name)| client.topic(name)).collect()
+    let again = |((_, name), known): ((usize, &String), &Known)| {
+        client.topic(name).map(|topic| Known { topic, limit: known.limit })
+    };
+    names.into_iter().zip(before).map(again).collect()
 }
 
 fn resolve(handle: &Handle, topic: Topic, patience: Duration) -> Resolution {
@@ -493,9 +521,15 @@ pub fn meaning(code: RDKafkaErrorCode) -> Meaning {
         | Code::InvalidRecord
         | Code::InvalidMessage
         | Code::PolicyViolation => Meaning::Refused,
-        Code::PurgeQueue | Code::PurgeInflight | Code::Fatal | Code::GaplessGuarantee => {
-            Meaning::Secondary
-        }
+        // `State`: a record for a transaction that has failed, of which no report has told yet.
+        // `InvalidDifferentRecord`: the broker named the records of the batch that it means, and
+        // this is not one of them; a refused batch reports it of its first record, as a rule.
+        Code::PurgeQueue
+        | Code::PurgeInflight
+        | Code::Fatal
+        | Code::GaplessGuarantee
+        | Code::InvalidDifferentRecord
+        | Code::State => Meaning::Secondary,
         Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch => Meaning::Fenced,
         _ => Meaning::Again,
     }
@@ -530,5 +564,23 @@ mod tests {
             "SASL PLAIN mechanism handshake failed: Local: Timed out: broker's supported mechanisms: ",
             false,
         );
+    }
+
+    #[tokio::test]
+    async fn the_limits_of_topics_go_along_to_a_new_client() {
+        let client =
+            || Client::new([("bootstrap.servers", "127.0.0.1:1")].into_iter()).expect("properties");
+        let properties = [("bootstrap.servers".to_owned(), "127.0.0.1:1".to_owned())];
+        let mut producer = Producer::new(&properties).expect("properties");
+        // Not in the order of their names.
+        for (name, limit) in [("z", 1), ("a", 2), ("m", 3)] {
+            let topic = producer.client.topic(name).expect("a name");
+            let id = producer.learn(name, topic);
+            producer.limit(id, limit);
+        }
+        let fresh = client();
+        let topics = renewed(&producer.by_name, &producer.topics, &fresh).expect("names");
+        assert_eq!(topics.iter().map(|known| known.limit).collect::<Vec<_>>(), [1, 2, 3]);
+        assert!(topics.iter().all(|known| fresh.owns(&known.topic)));
     }
 }

@@ -236,9 +236,10 @@ impl Transactions {
                 self.phase = Phase::Failed;
                 Some(happening)
             }
-            Happening::Fatal(_) | Happening::Notice(_) | Happening::Transaction(_) => {
-                Some(happening)
-            }
+            Happening::Fatal(_)
+            | Happening::Statistics(_)
+            | Happening::Notice(_)
+            | Happening::Transaction(_) => Some(happening),
         }
     }
 

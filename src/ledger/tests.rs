@@ -244,3 +244,27 @@ proptest! {
         prop_assert_eq!((ledger.in_flight_rows(), ledger.in_flight_bytes()), (0, 0));
     }
 }
+
+#[test]
+fn the_rows_of_a_refused_batch_lie_between_two_marks() {
+    let mut ledger = ledger();
+    ledger.begin(L(100), 1, 0).expect("begin");
+    let tags: Vec<u64> = (0..600).map(|_| row(&mut ledger)).collect();
+    let (first, second, third) = (tags[0], tags[256], tags[599]);
+    let ordinals = |span: Option<(Mark, Mark)>| {
+        span.map(|(after, until)| (after.next_ordinal, until.next_ordinal))
+    };
+    assert_eq!(ordinals(ledger.span(first, first)), Some((0, 256)));
+    assert_eq!(ordinals(ledger.span(second, third)), Some((256, 600)));
+    deliver(&mut ledger, first, 256);
+    assert_eq!(ordinals(ledger.span(second, second)), Some((256, 512)));
+    assert_eq!(ledger.span(first, second), None, "not in flight any more");
+    assert!(!ledger.rows_are_stored());
+    deliver(&mut ledger, second, 256);
+    deliver(&mut ledger, third, 88);
+    assert!(!ledger.rows_are_stored() && !ledger.rows_are_covered(), "confirmed is not stored");
+    checkpoint(&mut ledger);
+    assert!(ledger.rows_are_stored() && ledger.rows_are_covered());
+    ledger.commit(L(100), L(110)).expect("commit");
+    assert!(!ledger.rows_are_stored() && ledger.rows_are_covered(), "only the end is not stored");
+}

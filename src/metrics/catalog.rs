@@ -143,8 +143,8 @@ pub const TABLE: &[Definition] = &[
 
     define("walpost_produce_errors_total", Counter, &["code"], Now, "Errors that the Kafka client reported for records."),
     define("walpost_produce_retries_total", Counter, &[], Later, "Record batches that the Kafka client sent again."),
-    define("walpost_broker_up", Gauge, &["broker"], Later, "1 while the connection to the broker is up."),
-    define("walpost_broker_rtt_seconds", Gauge, &["broker"], Later, "Mean round trip to the broker over the last interval of statistics."),
+    define("walpost_broker_up", Gauge, &["broker"], Now, "1 while the connection to the broker is up; brokers that there was no reason to connect to are left out."),
+    define("walpost_broker_rtt_seconds", Gauge, &["broker"], Now, "Mean round trip to the broker over the last interval of statistics."),
     define("walpost_producer_generation", Gauge, &[], Now, "Generation of the producer, counted in the checkpoint."),
     define("walpost_partition_events_total", Counter, &["topic", "partition"], Later, "Events that Kafka confirmed, by partition."),
     define("walpost_partition_changes_total", Counter, &[], Now, "How often a topic was found with another number of partitions, which moves keys between them."),

@@ -25,6 +25,7 @@ fn worked() -> (Status, Metrics) {
     metrics.topic("outbox.event.order").delivered(3, 300);
     metrics.event_latency(Duration::from_millis(3), 3);
     metrics.produce_error("MSG_TIMED_OUT");
+    metrics.broker("kafka:9092", true, Some(0.002));
     (status, metrics)
 }
 

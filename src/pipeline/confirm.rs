@@ -2,17 +2,19 @@
 
 use std::time::Duration;
 
+use rdkafka::types::RDKafkaErrorCode as Code;
 use tokio::time::Instant;
 
-use super::rows::{Rows, now_unix_micros};
+use super::rows::{Rows, Until, now_unix_micros};
+use super::trouble::Troubles;
 use super::{Outcome, Pipeline, Settings};
 use crate::error::Failure;
 use crate::kafka::checkpoint::Checkpoint;
 use crate::kafka::floor::Moment;
-use crate::kafka::librdkafka::{ClientError, Happening};
+use crate::kafka::librdkafka::Happening;
 use crate::kafka::producer::{CHECKPOINT_TAG, Meaning, is_authentication, meaning};
 use crate::ledger::{Due, Mark};
-use crate::lsn::{Lsn, Position};
+use crate::lsn::Lsn;
 use crate::postgres::replication::StatusUpdate;
 
 /// A checkpoint is written at most this often while rows are confirmed.
@@ -31,19 +33,13 @@ const ASKED_INTERVAL: Duration = Duration::from_secs(1);
 /// With more than this under way, waiting for fuller batches gains more than it costs.
 const FEW: u64 = 256;
 
-/// How long a broken producer may take to report what broke it. It comes in the same millisecond.
-const CAUSE_LIMIT: Duration = Duration::from_secs(1);
-
 impl Pipeline {
     /// Takes Kafka's reports.
     pub(super) fn deliveries(&mut self) -> Result<Option<Outcome>, Failure> {
-        let mut failed: Option<(String, ClientError)> = None;
-        let mut unknown_to_kafka = None;
-        let mut fatal = None;
+        let mut trouble = Troubles::default();
         let mut violation = None;
         let mut stored = false;
         let now = now_unix_micros() + self.settings.clock_skew;
-        let (mut thrown_away, mut uncommitted) = (false, None);
         let Rows { ledger, producer, teller, .. } = &mut self.rows;
         let counts = &self.counts;
         let in_snapshot = self.snapshot.is_some();
@@ -67,30 +63,24 @@ impl Pipeline {
                 });
                 violation = result.err().or(violation.take());
             }
-            Happening::Failed { topic, error, .. } => {
+            Happening::Failed { tag, topic, error } => {
                 teller.produce_error(error.code);
-                let secondary = meaning(error.code) == Meaning::Secondary;
-                thrown_away |= secondary;
-                if failed.is_none() && !secondary {
-                    failed = Some((topic, error));
-                }
+                trouble.failed(tag, topic, error);
             }
-            Happening::Transaction(error) => uncommitted = Some(error),
-            Happening::Fatal(error) => fatal = Some(error),
+            Happening::Transaction(error) => trouble.uncommitted = Some(error),
+            Happening::Fatal(error) => trouble.fatal = Some(error),
+            Happening::Statistics(text) => teller.statistics(text),
             Happening::Notice(error) => {
                 teller.kafka_trouble(&error.to_string());
                 if is_authentication(&error) {
-                    unknown_to_kafka.get_or_insert(error);
+                    trouble.unknown_to_kafka.get_or_insert(error);
                 }
             }
         });
         if let Some(violation) = violation {
             return Err(Failure::again("internal", violation.to_string()));
         }
-        if thrown_away && failed.is_none() {
-            // A transaction that fails as a whole takes its records with it without a reason.
-            failed = producer.cause().map(|error| (String::new(), error));
-        }
+        trouble.look_for_cause(producer);
         if stored {
             teller.checkpoint();
             self.stored_at = Some(Instant::now());
@@ -98,17 +88,8 @@ impl Pipeline {
         if confirmed || stored {
             self.confirmed_at = Some(Instant::now());
         }
-        if let Some(error) = fatal {
-            self.fatal.get_or_insert((error, Instant::now()));
-        }
         self.look_for_new_client();
-        match (failed, uncommitted, unknown_to_kafka) {
-            (Some((topic, error)), ..) => self.delivery_failed(&topic, &error).map(Some),
-            (None, Some(error), _) => Err(Failure::kafka("commit a transaction", &error)),
-            // librdkafka would try the same password for ever. The next generation has it read again.
-            (None, None, Some(error)) => Err(Failure::kafka_authentication(&error)),
-            (None, None, None) => self.fatal_without_cause(),
-        }
+        self.concerned(trouble)
     }
 
     /// In exactly-once the producer may have got itself another client between two transactions.
@@ -122,54 +103,6 @@ impl Pipeline {
             question.answer.abort();
             self.unread = true;
         }
-    }
-
-    /// The producer is broken, and no report has told by which record.
-    ///
-    /// With `enable.gapless.guarantee` librdkafka says first that it is broken, then by a delivery
-    /// report which record the broker refused (measured with librdkafka 2.12.1). Only the report
-    /// tells a refused row, which is to be found, from a producer that is to be made anew.
-    pub(super) fn fatal_without_cause(&self) -> Result<Option<Outcome>, Failure> {
-        match &self.fatal {
-            Some((error, since)) if since.elapsed() >= CAUSE_LIMIT => {
-                self.delivery_failed("", error).map(Some)
-            }
-            Some(_) | None => Ok(None),
-        }
-    }
-
-    /// A record was not delivered, as far as is known: the generation ends.
-    fn delivery_failed(&self, topic: &str, error: &ClientError) -> Result<Outcome, Failure> {
-        let taken = self.rows.ledger.taken();
-        let last = Position {
-            commit_lsn: taken.commit_lsn,
-            ordinal: taken.next_ordinal.saturating_sub(1),
-        };
-        let in_flight = self.rows.ledger.in_flight_rows();
-        let of_a_row = topic != self.settings.checkpoint_topic;
-        if meaning(error.code) == Meaning::Refused && of_a_row && in_flight > 0 {
-            tracing::warn!(topic, %error, in_flight, "kafka refused a record");
-            if let Some(snapshot) = &self.snapshot
-                && let Some(outcome) = self.refused_in_snapshot(snapshot, error)
-            {
-                return Ok(outcome);
-            }
-            return Ok(if self.alone_until.is_some() {
-                Outcome::RefusedRow {
-                    position: last,
-                    said: error.to_string(),
-                    until: self.alone_until,
-                }
-            } else {
-                Outcome::RefusedBatch { until: last }
-            });
-        }
-        let doing = if topic.is_empty() {
-            "write to kafka".to_owned()
-        } else {
-            format!("write to topic {topic}")
-        };
-        Err(Failure::kafka(&doing, error))
     }
 
     /// Takes over which of the rows passed are not in Kafka. Rows that were taken and are not
@@ -212,7 +145,7 @@ impl Pipeline {
             Due::Nothing => return Ok(()),
             Due::Rows(mark) if once && self.ends_transaction() => mark,
             Due::Rows(mark)
-                if !once && (self.draining.is_some() || waited >= CHECKPOINT_INTERVAL) =>
+                if !once && (self.is_stored_at_once() || waited >= CHECKPOINT_INTERVAL) =>
             {
                 mark
             }
@@ -262,16 +195,30 @@ impl Pipeline {
                 self.hurry();
                 Ok(true)
             }
-            Err(error) if error.code == rdkafka::types::RDKafkaErrorCode::QueueFull => Ok(false),
+            Err(error) if error.code == Code::QueueFull => Ok(false),
+            // The producer broke; the report that tells why is still to come.
+            Err(error) if meaning(error.code) == Meaning::Secondary => {
+                self.fatal.get_or_insert((error, Instant::now()));
+                Ok(false)
+            }
             Err(error) => Err(Failure::kafka("write the checkpoint", &error)),
         }
+    }
+
+    /// Something goes on only when all is stored.
+    fn is_stored_at_once(&self) -> bool {
+        self.draining.is_some() || self.ending || self.waits == Some(Until::Stored)
+    }
+
+    /// Something goes on only when what is under way has come, or is under way alone.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.is_stored_at_once() || self.waits.is_some() || self.alone.is_some()
     }
 
     /// Lets what was enqueued leave at once, unless there is a backlog to be sent in large batches.
     pub(super) fn hurry(&self) {
         let in_flight = self.rows.ledger.in_flight_rows();
-        let hurried = self.draining.is_some() || self.sends_alone();
-        if hurried || (in_flight <= FEW && !self.pace.is_behind()) {
+        if self.is_waited_for() || (in_flight <= FEW && !self.pace.is_behind()) {
             self.rows.producer.hurry();
         }
     }
@@ -291,8 +238,7 @@ impl Pipeline {
         }
         let since = self.rows.producer.open_since().unwrap_or(self.checkpointed_at);
         since.elapsed() >= interval
-            || self.draining.is_some()
-            || self.sends_alone()
+            || self.is_waited_for()
             || self.rows.ledger.in_flight_bytes() >= max_in_flight
     }
 
@@ -325,13 +271,17 @@ impl Pipeline {
     }
 
     pub(super) fn drained(&mut self) -> Option<Outcome> {
-        let deadline = self.draining?;
+        let Some(deadline) = self.draining else {
+            // Of a snapshot nothing is ever stored, so there is nothing to wait for.
+            let stored = self.snapshot.is_some() || self.rows.ledger.rows_are_stored();
+            let ends = self.ending && stored;
+            return ends.then_some(Outcome::SmallerBatches);
+        };
         if self.rows.ledger.is_settled() {
             return Some(Outcome::Drained);
         }
         // A stop repeats nothing once all rows are stored; the place of an idle stream may wait.
-        if self.rows.ledger.in_flight_rows() == 0 && matches!(self.rows.ledger.due(), Due::Idle(..))
-        {
+        if self.rows.ledger.rows_are_stored() {
             return Some(Outcome::Drained);
         }
         (Instant::now() >= deadline)

@@ -4,20 +4,22 @@
 //! yet, because its topic must be asked for or something is halted, is left in the buffer and
 //! offered again.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
+use super::refusal::{Alone, Place, Refusals, Sent, SnapshotRowDigest, Way};
 use super::tell::Teller;
-use crate::cloudevent::{BadRow, DeadLetterContext, Encoder, Event, Reason, Unencoded};
+use crate::cloudevent::{BadRow, Encoder, Event, Reason, Unencoded};
 use crate::config::OnBadRow;
 use crate::error::Failure;
+use crate::kafka::batch_limits::alone;
 use crate::kafka::librdkafka::ClientError;
-use crate::kafka::producer::{Producer, TOPIC_LIMIT, TopicId};
-use crate::ledger::{Due, Ledger, Violation};
+use crate::kafka::producer::{Meaning, Producer, TOPIC_LIMIT, TopicId, meaning};
+use crate::ledger::{Ledger, Violation};
 use crate::lsn::{Lsn, Position};
 use crate::outbox::column::TypeNames;
 use crate::outbox::mapping::{Mapping, MappingError};
@@ -50,15 +52,39 @@ pub(super) enum Taken {
     NeedsSchema(String),
     /// librdkafka has no room; a delivery makes some.
     QueueFull,
+    /// The producer broke before this was enqueued; a report that is still to come tells why.
+    Broken(ClientError),
     /// It cannot be dealt with, but the stream is kept: the message is offered again later.
     Held(Failure),
     /// It ends the generation as soon as what comes before it is stored.
     Ending(Failure),
+    /// Its record is sent alone, so waits for those before it.
+    Later(Until),
+    /// It was enqueued and must stay alone until Kafka has answered.
+    Alone(Alone),
+}
+
+/// What a record waits for that is to be sent alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    /// Nothing is in flight.
+    Confirmed,
+    /// Nothing is in flight and all rows before are stored.
+    Stored,
+}
+
+impl Until {
+    pub(super) fn is_met(self, ledger: &Ledger) -> bool {
+        match self {
+            Self::Confirmed => ledger.in_flight_rows() == 0,
+            Self::Stored => ledger.rows_are_covered(),
+        }
+    }
 }
 
 /// A relation that the stream has announced.
 #[derive(Debug)]
-enum Watched {
+pub(super) enum Watched {
     /// An outbox table.
     Outbox(Arc<Mapping>),
     /// An outbox table that cannot be read as one under this configuration. It halts at its first
@@ -88,19 +114,6 @@ pub(crate) struct RowSettings {
     pub(crate) schemas: Option<Schemas>,
 }
 
-/// Rows that Kafka refused when they were sent alone, and what it said.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Refused {
-    /// Rows of the stream, by their place.
-    pub(crate) at: BTreeMap<Position, String>,
-    /// Rows of the snapshot. A snapshot that begins again is another one, in which a row may have
-    /// another place, so they are known by what is in them.
-    pub(crate) in_snapshot: BTreeMap<SnapshotRowDigest, String>,
-}
-
-/// What tells a row of the snapshot from others: SHA-256 of its table and all its values.
-pub(crate) type SnapshotRowDigest = [u8; 32];
-
 /// A row that was passed and that Kafka does not have whole.
 #[derive(Clone, Debug)]
 pub(super) struct KeptRow {
@@ -116,23 +129,21 @@ pub(super) struct Rows {
     pub(super) ledger: Ledger,
     pub(super) producer: Producer,
     pub(super) teller: Teller,
-    settings: RowSettings,
-    encoder: Encoder,
-    scratch: RowScratch,
+    pub(super) settings: RowSettings,
+    pub(super) encoder: Encoder,
+    pub(super) scratch: RowScratch,
     types: TypeNames,
-    relations: HashMap<u32, Watched>,
+    pub(super) relations: HashMap<u32, Watched>,
     /// Topics that the brokers do not know, and until when that is believed.
-    unknown_topics: HashMap<String, Instant>,
+    pub(super) unknown_topics: HashMap<String, Instant>,
     /// Topics that did not appear in time; the next question for one is short.
     unknown_before: HashSet<String>,
-    refused: Refused,
+    pub(super) refusals: Refusals,
     /// The registry does not take who we are.
     pub(super) registry_refuses: Option<Failure>,
     /// Rows that Kafka does not have, since this was last looked at.
     pub(super) kept: Vec<KeptRow>,
-    /// The row of the snapshot that was enqueued last, while rows are sent alone.
-    pub(super) last_snapshot_row: Option<SnapshotRowDigest>,
-    commit_time: PgTimestamp,
+    pub(super) commit_time: PgTimestamp,
     warned_of_other_changes: bool,
     warned_of_left_out_headers: bool,
 }
@@ -141,7 +152,7 @@ impl Rows {
     pub(super) fn new(
         settings: RowSettings,
         (ledger, producer): (Ledger, Producer),
-        refused: Refused,
+        refusals: Refusals,
         teller: Teller,
     ) -> Result<Self, Failure> {
         let encoder = Encoder::new(&settings.events).map_err(|error| {
@@ -163,10 +174,9 @@ impl Rows {
             relations: HashMap::new(),
             unknown_topics: HashMap::new(),
             unknown_before: HashSet::new(),
-            refused,
+            refusals,
             registry_refuses: None,
             kept: Vec::new(),
-            last_snapshot_row: None,
             commit_time: PgTimestamp::default(),
             warned_of_other_changes: false,
             warned_of_left_out_headers: false,
@@ -263,11 +273,10 @@ impl Rows {
             Watched::Unfit(error) => return unfit(&self.ledger, error, position),
             Watched::Outbox(mapping) => Arc::clone(mapping),
         };
-        let said = self.refused.at.get(&position).cloned();
         // Moves a few words and no row: the row borrows its scratch, and not the whole of this.
         let mut scratch = std::mem::take(&mut self.scratch);
         let taken = match mapping.row(&mut scratch, tuple) {
-            Ok(row) => self.offer(&mapping, &row, position, said.as_deref()),
+            Ok(row) => self.offer(&mapping, &row, Place::Stream(position)),
             Err(error) => Err(Failure::again(
                 "postgres_protocol",
                 format!("row {position} cannot be read: {error}"),
@@ -282,18 +291,15 @@ impl Rows {
         &mut self,
         mapping: &Mapping,
         printed: &SnapshotRow,
-        alone: bool,
     ) -> Result<Taken, Failure> {
         let (position, _) = self.ledger.place().map_err(|violation| broken(&violation))?;
         let mut scratch = std::mem::take(&mut self.scratch);
         let row = scratch.copy_of(printed.texts());
         // There is hardly ever a refused row, so the digest is only made when there is one.
-        let known = !self.refused.in_snapshot.is_empty();
-        let digest = (alone || known).then(|| digest(mapping, printed));
-        let said = digest.and_then(|digest| self.refused.in_snapshot.get(&digest).cloned());
-        let taken = self.offer(mapping, &row, position, said.as_deref());
-        if alone && matches!(taken, Ok(Taken::Done)) {
-            self.last_snapshot_row = digest;
+        let known = self.refusals.know_of_a_snapshot().then(|| digest(mapping, printed));
+        let mut taken = self.offer(mapping, &row, Place::Snapshot(position, known));
+        if let Ok(Taken::Alone(alone)) = &mut taken {
+            alone.place = Place::Snapshot(position, Some(digest(mapping, printed)));
         }
         self.scratch = scratch;
         match taken {
@@ -304,22 +310,27 @@ impl Rows {
     }
 
     /// The way of every row: to an event and into the producer's queue, or, as a bad row, where
-    /// the policy says. `refused` is what Kafka said when the row was sent alone.
+    /// the policy says.
     fn offer(
         &mut self,
         mapping: &Mapping,
         row: &OutboxRow<'_>,
-        position: Position,
-        refused: Option<&str>,
+        place: Place,
     ) -> Result<Taken, Failure> {
-        let Self { encoder, producer, ledger, .. } = self;
-        let encoded = match refused {
+        let position = place.position();
+        let Self { encoder, producer, ledger, refusals, .. } = self;
+        let encoded = match refusals.of(place) {
             Some(said) => Err(BadRow::new("payload", Reason::RefusedByBroker, said).into()),
             None => encoder.encode(mapping, row, self.commit_time),
         };
         let bad = match encoded {
             Ok(event) => match producer.topic(event.topic) {
                 Some(topic) => {
+                    let fits = fits(producer, topic, &event);
+                    let way = refusals.way(event.topic, place, fits);
+                    if let Some(until) = waits(way, ledger) {
+                        return Ok(Taken::Later(until));
+                    }
                     return match send(producer, topic, &event, ledger.tag()) {
                         Ok(bytes) => {
                             if event.left_out_headers > 0 && !self.warned_of_left_out_headers {
@@ -327,7 +338,7 @@ impl Rows {
                                 tracing::warn!(%position, "the headers column has names that would override the event's own; they are left out, here and in later rows");
                             }
                             ledger.enqueued(bytes + EVENT_OVERHEAD);
-                            Ok(Taken::Done)
+                            Ok(taken(way, Alone { place, sent: Sent::Event }))
                         }
                         Err(error) => refused_by_client(&error, event.topic),
                     };
@@ -347,84 +358,11 @@ impl Rows {
                 };
             }
         };
-        self.bad_row(mapping, row, position, &bad)
-    }
-
-    /// Does with a bad row what the policy says.
-    fn bad_row(
-        &mut self,
-        mapping: &Mapping,
-        row: &OutboxRow<'_>,
-        position: Position,
-        bad: &BadRow,
-    ) -> Result<Taken, Failure> {
-        let reason = bad.reason.word();
-        match self.settings.on_bad_row {
-            OnBadRow::Skip => {
-                tracing::warn!(%position, reason, attribute = %bad.attribute, "a bad row is skipped: {}", bad.message);
-                self.teller.bad_row(reason);
-                self.keep(mapping, row, position);
-                self.ledger.passed_over();
-                Ok(Taken::Done)
-            }
-            OnBadRow::Halt => Ok(Taken::Held(Failure::halt(
-                HaltCode::BadRow,
-                format!("row {position} is bad ({reason}): {}", bad.message),
-                "set WALPOST_ON_BAD_ROW to dlq or skip and start walpost again, or put right what the message names; nothing was skipped",
-            ))),
-            OnBadRow::DeadLetter => self.dead_letter(mapping, row, position, bad),
-        }
-    }
-
-    fn dead_letter(
-        &mut self,
-        mapping: &Mapping,
-        row: &OutboxRow<'_>,
-        position: Position,
-        bad: &BadRow,
-    ) -> Result<Taken, Failure> {
-        let dlq = &self.settings.dlq_topic;
-        let Some(topic) = self.producer.topic(dlq) else {
-            if is_unknown(&mut self.unknown_topics, dlq) {
-                return Ok(Taken::Held(Failure::halt(
-                    HaltCode::DeadLetterFailed,
-                    format!(
-                        "the dead letter of row {position} has nowhere to go: topic {dlq} does not exist"
-                    ),
-                    "create the topic, with unlimited retention; walpost tries again by itself",
-                )));
-            }
-            return Ok(Taken::NeedsTopic(dlq.clone()));
-        };
-        let context = DeadLetterContext {
-            topic: dlq,
-            connector: &self.settings.connector,
-            position,
-            commit_time: self.commit_time,
-            now_unix_micros: now_unix_micros(),
-        };
-        let letter = self.encoder.dead_letter(mapping, row, bad, &context);
-        let has_payload =
-            mapping.role(Role::Payload).and_then(|field| row.printed(field)).is_some();
-        let without_payload = has_payload && letter.value.is_none();
-        match send(&mut self.producer, topic, &letter, self.ledger.tag()) {
-            Ok(bytes) => {
-                if without_payload {
-                    self.keep(mapping, row, position);
-                }
-                let reason = bad.reason.word();
-                self.ledger.enqueued(bytes + EVENT_OVERHEAD);
-                tracing::warn!(%position, reason, attribute = %bad.attribute, "a bad row goes to the dead letters: {}", bad.message);
-                self.teller.bad_row(reason);
-                self.teller.dead_letter(reason);
-                Ok(Taken::Done)
-            }
-            Err(error) => refused_by_client(&error, dlq),
-        }
+        self.bad_row(mapping, row, place, &bad)
     }
 
     /// Remembers a row that is in the table and nowhere else.
-    fn keep(&mut self, mapping: &Mapping, row: &OutboxRow<'_>, position: Position) {
+    pub(super) fn keep(&mut self, mapping: &Mapping, row: &OutboxRow<'_>, position: Position) {
         let id = mapping.role(Role::Id).and_then(|field| row.printed(field));
         let printed_id = id.map(<[u8]>::to_vec);
         self.kept.push(KeptRow { printed_id, commit_lsn: position.commit_lsn });
@@ -457,7 +395,7 @@ fn digest(mapping: &Mapping, printed: &SnapshotRow) -> SnapshotRowDigest {
     digest.finalize().into()
 }
 
-fn is_unknown(unknown: &mut HashMap<String, Instant>, topic: &str) -> bool {
+pub(super) fn is_unknown(unknown: &mut HashMap<String, Instant>, topic: &str) -> bool {
     match unknown.get(topic) {
         Some(until) if *until > Instant::now() => true,
         Some(_) => {
@@ -468,7 +406,7 @@ fn is_unknown(unknown: &mut HashMap<String, Instant>, topic: &str) -> bool {
     }
 }
 
-fn send(
+pub(super) fn send(
     producer: &mut Producer,
     topic: TopicId,
     event: &Event<'_>,
@@ -478,9 +416,35 @@ fn send(
     Ok(event.byte_size() as u64)
 }
 
-fn refused_by_client(error: &ClientError, topic: &str) -> Result<Taken, Failure> {
+/// Whether a topic takes this event in a batch of its own, even if it does not shrink.
+pub(super) fn fits(producer: &Producer, topic: TopicId, event: &Event<'_>) -> bool {
+    alone(event.byte_size(), event.headers.len()) <= producer.limit_of(topic)
+}
+
+/// What a record that goes this way still waits for.
+pub(super) fn waits(way: Way, ledger: &Ledger) -> Option<Until> {
+    let until = match way {
+        Way::Batched => return None,
+        Way::AloneAfterConfirmed => Until::Confirmed,
+        Way::AloneAfterStored => Until::Stored,
+    };
+    (!until.is_met(ledger)).then_some(until)
+}
+
+/// A record was enqueued, and went this way.
+pub(super) fn taken(way: Way, alone: Alone) -> Taken {
+    match way {
+        Way::Batched => Taken::Done,
+        Way::AloneAfterConfirmed | Way::AloneAfterStored => Taken::Alone(alone),
+    }
+}
+
+pub(super) fn refused_by_client(error: &ClientError, topic: &str) -> Result<Taken, Failure> {
     if error.code == rdkafka::types::RDKafkaErrorCode::QueueFull {
         return Ok(Taken::QueueFull);
+    }
+    if meaning(error.code) == Meaning::Secondary {
+        return Ok(Taken::Broken(error.clone()));
     }
     Err(Failure::kafka(&format!("enqueue a record for topic {topic}"), error))
 }
@@ -501,8 +465,7 @@ fn unfit(ledger: &Ledger, error: &MappingError, position: Position) -> Result<Ta
 
 /// Ends the generation with this failure, as soon as what comes before the row is stored.
 fn end_when_stored(ledger: &Ledger, failure: Failure) -> Result<Taken, Failure> {
-    let stored = ledger.is_settled() || matches!(ledger.due(), Due::Idle(..));
-    if stored && ledger.in_flight_rows() == 0 {
+    if ledger.rows_are_stored() {
         return Err(failure);
     }
     Ok(Taken::Ending(failure))

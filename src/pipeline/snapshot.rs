@@ -10,6 +10,10 @@
 //!   checkpoint "snapshot" ─► slot ─► rows ─► all confirmed ─► checkpoint "stream" ─► first row of the stream
 //!        └────────── a start that finds it begins again ──────────┘
 //! ```
+//!
+//! It also begins again, and repeats what was sent, when a topic turns out to take smaller batches
+//! than are made, and at each refusal of a record. The first happens once for each topic whose
+//! limit is below all those before; how many refusals there may be is told in `refusal`.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,12 +21,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::rows::Taken;
-use super::take::{ENDING_INTERVAL, HELD_INTERVAL};
 use super::{Action, Outcome, Pipeline};
 use crate::error::Failure;
 use crate::kafka::checkpoint::Phase;
-use crate::kafka::librdkafka::ClientError;
 use crate::ledger::{Ledger, Mark};
 use crate::lsn::Lsn;
 use crate::outbox::mapping::Mapping;
@@ -39,10 +40,6 @@ const LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// How often the page and the metrics learn of it.
 const TELL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Rows of a snapshot that are sent one at a time, because Kafka refused one of them: from this
-/// one up to that one, counted in the order of the snapshot.
-pub(crate) type SnapshotWindow = (u64, u64);
-
 /// What a snapshot begins with.
 #[derive(Debug)]
 pub(crate) struct SnapshotWork {
@@ -56,8 +53,6 @@ pub(crate) struct SnapshotWork {
     pub(crate) time: PgTimestamp,
     /// Where the slot stands: the place of all these rows.
     pub(crate) slot_at: Lsn,
-    /// Rows that are sent one at a time.
-    pub(crate) alone: Option<SnapshotWindow>,
 }
 
 impl SnapshotWork {
@@ -111,11 +106,6 @@ impl Snapshot {
         self.work.time
     }
 
-    /// Whether the row of this number is sent alone.
-    pub(super) fn sends_alone(&self, row: u64) -> bool {
-        self.work.alone.is_some_and(|(from, until)| (from..=until).contains(&row))
-    }
-
     fn table_name(&self) -> &str {
         self.work.tables.get(self.table).map_or("", |mapping| mapping.table_text())
     }
@@ -160,7 +150,7 @@ impl Pipeline {
     pub(super) fn take_snapshot_rows(&mut self) -> Result<(), Failure> {
         self.unread = true;
         while self.may_take() {
-            let Some(snapshot) = &mut self.snapshot else { return Ok(()) };
+            let Some(snapshot) = &self.snapshot else { return Ok(()) };
             let Some(row) = snapshot.waiting.front() else {
                 self.unread = false;
                 return Ok(());
@@ -168,26 +158,12 @@ impl Pipeline {
             let Some(mapping) = snapshot.work.tables.get(snapshot.table) else {
                 return Err(Failure::again("internal", "a row came of a table nobody asked for"));
             };
-            let alone = snapshot.sends_alone(self.rows.ledger.taken().next_ordinal);
-            match self.rows.take_snapshot_row(mapping, row, alone)? {
-                Taken::Done => {
-                    snapshot.waiting.pop_front();
-                    self.goes_on();
-                }
-                Taken::NeedsTopic(topic) => return self.ask(topic),
-                Taken::NeedsSchema(subject) => {
-                    self.ask_for_schema(subject);
-                    return Ok(());
-                }
-                Taken::QueueFull => return Ok(()),
-                Taken::Held(failure) => {
-                    self.hold(failure, HELD_INTERVAL);
-                    return Ok(());
-                }
-                Taken::Ending(failure) => {
-                    self.hold(failure, ENDING_INTERVAL);
-                    return Ok(());
-                }
+            let taken = self.rows.take_snapshot_row(mapping, row)?;
+            if !self.dealt_with(taken)? {
+                return Ok(());
+            }
+            if let Some(snapshot) = &mut self.snapshot {
+                snapshot.waiting.pop_front();
             }
         }
         Ok(())
@@ -265,26 +241,6 @@ impl Pipeline {
             "the snapshot is interrupted; the next start begins it again, and its rows are repeated"
         );
         Some(Outcome::SnapshotInterrupted)
-    }
-
-    /// Kafka refused a record of the snapshot. The next generation begins it again, and sends the
-    /// rows that may have been the one alone.
-    pub(super) fn refused_in_snapshot(
-        &self,
-        snapshot: &Snapshot,
-        error: &ClientError,
-    ) -> Option<Outcome> {
-        let ledger = &self.rows.ledger;
-        let until = ledger.taken().next_ordinal.saturating_sub(1);
-        if !snapshot.sends_alone(until) {
-            let from = (until + 1).saturating_sub(ledger.in_flight_rows());
-            return Some(Outcome::RefusedSnapshotBatch { window: (from, until) });
-        }
-        Some(Outcome::RefusedSnapshotRow {
-            row: self.rows.last_snapshot_row?,
-            said: error.to_string(),
-            window: snapshot.work.alone,
-        })
     }
 
     /// The state in which rows are taken.

@@ -5,17 +5,17 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Pipeline;
-use super::rows::Taken;
+use super::refusal::Sent;
+use super::rows::{Taken, Until};
 use crate::error::Failure;
-use crate::lsn::Position;
 use crate::pgoutput;
 use crate::postgres::replication::ReplicationMessage;
 
 /// A held row (halted, slot kept) is tried again this often.
-pub(super) const HELD_INTERVAL: Duration = Duration::from_secs(5);
+const HELD_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A row that ends the generation is asked this often whether all before it is stored.
-pub(super) const ENDING_INTERVAL: Duration = Duration::from_millis(100);
+const ENDING_INTERVAL: Duration = Duration::from_millis(100);
 
 impl Pipeline {
     /// Takes messages until the buffer has no whole one, or the limit is reached; says whether rows
@@ -53,25 +53,9 @@ impl Pipeline {
                         self.pace.saw(begin.commit_time.to_unix_micros(), sent_at.to_unix_micros());
                     }
                     self.received = self.received.max(wal_end);
-                    match self.rows.take(&message)? {
-                        Taken::Done => self.goes_on(),
-                        Taken::NeedsTopic(topic) => {
-                            self.ask(topic)?;
-                            return Ok(());
-                        }
-                        Taken::NeedsSchema(subject) => {
-                            self.ask_for_schema(subject);
-                            return Ok(());
-                        }
-                        Taken::QueueFull => return Ok(()),
-                        Taken::Held(failure) => {
-                            self.hold(failure, HELD_INTERVAL);
-                            return Ok(());
-                        }
-                        Taken::Ending(failure) => {
-                            self.hold(failure, ENDING_INTERVAL);
-                            return Ok(());
-                        }
+                    let taken = self.rows.take(&message)?;
+                    if !self.dealt_with(taken)? {
+                        return Ok(());
                     }
                 }
                 ReplicationMessage::Keepalive { wal_end, reply_requested, .. } => {
@@ -91,16 +75,53 @@ impl Pipeline {
                 }
             }
             self.stream.consume(length);
-            if self.alone_until.is_some_and(|until| self.is_past(until)) {
-                tracing::info!("the rows that kafka refused are behind; sending in batches again");
-                self.alone_until = None;
-            }
         }
         Ok(())
     }
 
-    fn is_past(&self, until: Position) -> bool {
-        self.rows.ledger.in_flight_rows() == 0 && self.rows.ledger.taken().covers(until)
+    /// Does what follows from the offer of a row; answers whether the next one may be offered.
+    pub(super) fn dealt_with(&mut self, taken: Taken) -> Result<bool, Failure> {
+        match taken {
+            Taken::Done => {
+                self.goes_on();
+                return Ok(true);
+            }
+            Taken::Alone(alone) => {
+                self.alone = Some(alone);
+                self.goes_on();
+                return Ok(true);
+            }
+            Taken::NeedsTopic(topic) => self.ask(topic)?,
+            Taken::NeedsSchema(subject) => self.ask_for_schema(subject),
+            Taken::QueueFull => {}
+            Taken::Broken(error) => {
+                self.fatal.get_or_insert((error, Instant::now()));
+            }
+            Taken::Later(until) => self.waits = Some(until),
+            Taken::Held(failure) => self.hold(failure, HELD_INTERVAL),
+            Taken::Ending(failure) => self.hold(failure, ENDING_INTERVAL),
+        }
+        Ok(false)
+    }
+
+    /// Goes on with rows, when what a record that is sent alone waits for has come, and when it was
+    /// confirmed.
+    pub(super) fn answered_alone(&mut self) {
+        let ledger = &self.rows.ledger;
+        if self.waits.is_some_and(|until| until.is_met(ledger)) {
+            self.waits = None;
+            self.unread = true;
+        }
+        if let Some(alone) = self.alone.filter(|_| ledger.in_flight_rows() == 0) {
+            if alone.sent != Sent::Event {
+                self.rows.refusals.letter_written();
+                // Of a snapshot nothing is ever stored.
+                let waits = !alone.place.is_in_snapshot() && !Until::Stored.is_met(ledger);
+                self.waits = waits.then_some(Until::Stored);
+            }
+            self.alone = None;
+            self.unread = true;
+        }
     }
 
     /// A row was dealt with: if it had been held, its cause is gone.

@@ -54,9 +54,8 @@ impl JsonSchema {
             .iter()
             .map(|(name, text)| Ok((name.clone(), parse(text, name)?)))
             .collect::<Result<_, RegistryError>>()?;
-        let mut options = jsonschema::options()
-            .with_retriever(References(references))
-            .with_base_uri(BASE);
+        let mut options =
+            jsonschema::options().with_retriever(References(references)).with_base_uri(BASE);
         if schema.get("$schema").is_none() {
             // What Confluent's serializers take a schema for that does not say it
             // (`SpecificationVersion.DRAFT_7` in JsonSchemaUtils).

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::prepare::Watched;
 use crate::config::Config;
 use crate::error::Failure;
+use crate::kafka::batch_limits::BATCH_SIZE;
 use crate::kafka::checkpoint::{Checkpoint, FORMAT, Phase, Unreadable};
 use crate::kafka::checkpoint_topic::{self, ReadError, Stored, UnreadableRecord};
 use crate::kafka::client::{auxiliary, producer_properties, transactional};
@@ -96,7 +97,7 @@ pub(super) async fn take_over(config: &Config, producer: &mut Producer) -> Resul
 /// Ends what an exactly-once of before has left open, and keeps it from going on.
 pub(super) async fn fence(config: &Config) -> Result<(), Failure> {
     tracing::info!("the last checkpoint stands in a transaction: ending what may be left open");
-    let properties = transactional_properties(config, false);
+    let properties = transactional_properties(config, false, BATCH_SIZE);
     let fenced = tokio::runtime::Handle::current();
     let fenced = tokio::task::spawn_blocking(move || {
         let _inside = fenced.enter();
@@ -113,9 +114,11 @@ pub(super) async fn fence(config: &Config) -> Result<(), Failure> {
 pub(super) fn transactional_properties(
     config: &Config,
     create_topics: bool,
+    batch_size: usize,
 ) -> Vec<(String, String)> {
     let (kafka, name) = (&config.kafka, &config.name);
-    let properties = producer_properties(kafka, name, config.events.max_event, create_topics);
+    let properties =
+        producer_properties(kafka, name, config.events.max_event, create_topics, batch_size);
     transactional(properties, name, config.transaction_interval)
 }
 

@@ -12,6 +12,7 @@ use super::prepare::{self, Watched};
 use super::prove;
 use crate::config::Config;
 use crate::error::Failure;
+use crate::kafka::batch_limits::BATCH_SIZE;
 use crate::kafka::checkpoint::Unreadable;
 use crate::kafka::checkpoint_topic::Stored;
 use crate::kafka::client::{ANSWER_LIMIT, producer_properties};
@@ -75,8 +76,13 @@ pub(crate) async fn stored(config: &Config) -> Result<Stored, Failure> {
 /// `decode` also has the server decode all that the slot holds, which takes as long as there is
 /// much of it, to learn whether it can be.
 pub(crate) async fn survey(config: &Config, decode: bool) -> Result<Survey, Failure> {
-    let properties =
-        producer_properties(&config.kafka, &config.name, config.events.max_event, false);
+    let properties = producer_properties(
+        &config.kafka,
+        &config.name,
+        config.events.max_event,
+        false,
+        BATCH_SIZE,
+    );
     let producer = Producer::new(&properties).map_err(|error| {
         Failure::again("kafka_error", format!("failed to make the producer: {error}"))
     })?;

@@ -9,6 +9,7 @@ use super::watcher::{self, Watching};
 use super::{Supervisor, claim, first_start};
 use crate::config::{Config, Delivery};
 use crate::error::Failure;
+use crate::kafka::batch_limits::{self, BatchLimits};
 use crate::kafka::client::{ANSWER_LIMIT, auxiliary, producer_properties};
 use crate::kafka::floor::Moment;
 use crate::kafka::librdkafka::ClientError;
@@ -19,7 +20,6 @@ use crate::pipeline::{Generation, KnownTopics, RowSettings, Settings, TopicMaker
 use crate::postgres::catalog::{Catalog, Server, Slot};
 use crate::postgres::replication::{ReplicationConnection, ReplicationStream, StatusUpdate};
 use crate::proof;
-use crate::registry::schemas::Schemas;
 use crate::status::{HaltCode, State};
 
 /// How often a standby looks whether the slot is free.
@@ -58,6 +58,8 @@ pub(super) struct Reached {
     pub(super) server: Server,
     pub(super) producer: Producer,
     pub(super) cluster_id: String,
+    /// How large the producer's batches get.
+    pub(super) batch_size: usize,
 }
 
 impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
@@ -66,6 +68,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             self.teller.status.set_state(State::Starting);
         }
         let config = self.config.clone();
+        self.read_doubted_limits(&config).await;
         let mut reached = self.reach(&config).await?;
         let topics = Topics::new(&auxiliary(&config.kafka, &config.name)).map_err(|error| {
             Failure::again("kafka_error", format!("failed to make a kafka client: {error}"))
@@ -84,8 +87,10 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             let proof = self.prove_and_claim(&config, &mut reached, (&watched, &identity), made);
             under_heartbeat(&mut stream, proof).await?
         };
-        let kept = (self.known_topics.clone(), self.schemas.clone());
-        let settings = settings(&config, &reached.server, &watched, kept);
+        self.refusals.forget(&claimed.checkpoint.mark(), claimed.snapshot.is_some());
+        let shared = (self.known_topics.clone(), self.batch_limits.clone(), reached.batch_size);
+        let mut settings = settings(&config, &reached.server, &watched, shared);
+        settings.rows.schemas.clone_from(&self.schemas);
         let seen = (reached.server.wal_end, reached.server.now);
         let watching =
             watcher::watch(reached.catalog, Arc::new(config), watched, self.teller.clone(), seen);
@@ -94,8 +99,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             producer: reached.producer,
             checkpoint: claimed.checkpoint,
             checkpoint_topic: claimed.checkpoint_topic,
-            refused: self.refused.clone(),
-            alone_until: self.alone_until.take(),
+            refusals: self.refusals.clone(),
             snapshot: claimed.snapshot,
         };
         Ok(Prepared { generation, settings, watching })
@@ -149,7 +153,8 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
     /// Connects to both servers, side by side.
     async fn reach(&self, config: &Config) -> Result<Reached, Failure> {
         let create_topics = config.topic_partitions.is_none();
-        let mut producer = producer(config, create_topics).map_err(|error| {
+        let batch_size = self.batch_limits.batch_size(batch_limits::configured(&config.kafka));
+        let mut producer = producer(config, create_topics, batch_size).map_err(|error| {
             Failure::again("kafka_error", format!("failed to make the producer: {error}"))
         })?;
         let handle = producer.handle();
@@ -181,7 +186,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         let (catalog, server) = postgres?;
         let cluster_id = kafka?;
         ready(&server)?;
-        Ok(Reached { catalog, server, producer, cluster_id })
+        Ok(Reached { catalog, server, producer, cluster_id, batch_size })
     }
 
     /// Says why no broker answered, from what librdkafka reported meanwhile.
@@ -270,16 +275,22 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
 }
 
 /// A producer for this way of delivery.
-fn producer(config: &Config, create_topics: bool) -> Result<Producer, ClientError> {
+fn producer(
+    config: &Config,
+    create_topics: bool,
+    batch_size: usize,
+) -> Result<Producer, ClientError> {
     match config.delivery {
         Delivery::AtLeastOnce => Producer::new(&producer_properties(
             &config.kafka,
             &config.name,
             config.events.max_event,
             create_topics,
+            batch_size,
         )),
         Delivery::ExactlyOnce => {
-            Producer::transactional(claim::transactional_properties(config, create_topics))
+            let properties = claim::transactional_properties(config, create_topics, batch_size);
+            Producer::transactional(properties)
         }
     }
 }
@@ -411,7 +422,7 @@ fn settings(
     config: &Config,
     server: &Server,
     watched: &Watched,
-    (known_topics, schemas): (KnownTopics, Option<Schemas>),
+    (known_topics, batch_limits, batch_size): (KnownTopics, BatchLimits, usize),
 ) -> Settings {
     let rows = RowSettings {
         connector: config.name.clone(),
@@ -420,7 +431,7 @@ fn settings(
         events: config.events.clone(),
         on_bad_row: config.on_bad_row,
         dlq_topic: config.dlq_topic.clone(),
-        schemas,
+        schemas: None,
     };
     let topic_maker = config.topic_partitions.map(|partitions| TopicMaker {
         client: auxiliary(&config.kafka, &config.name),
@@ -437,6 +448,8 @@ fn settings(
         topic_maker,
         checkpoint_topic: config.checkpoint_topic.clone(),
         known_topics,
+        batch_limits,
+        batch_size,
         clock_skew: server.clock_skew_micros(),
     }
 }

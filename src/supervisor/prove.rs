@@ -66,6 +66,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             }
             (Some(checkpoint), _) => {
                 proof::prove(checkpoint, &facts)?;
+                say_promoted(checkpoint, &facts);
                 say_added(config, watched, checkpoint);
                 checkpoint.clone()
             }
@@ -126,7 +127,6 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         if checkpoint.commit_time != 0 {
             work.time = PgTimestamp::from_unix_micros(checkpoint.commit_time);
         }
-        work.alone = self.alone_in_snapshot;
         let commit_time = work.time.to_unix_micros();
         Ok((Checkpoint { commit_time, ..checkpoint }, Some(work)))
     }
@@ -134,6 +134,21 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
 
 /// Tables that were added to publication and configuration since the checkpoint are followed from
 /// here on.
+/// A failover that lost nothing is still worth a line: who reads the log at three in the morning
+/// looks for it.
+fn say_promoted(checkpoint: &Checkpoint, facts: &Facts) {
+    let left = facts.history.iter().find(|switch| switch.timeline == checkpoint.timeline);
+    if let (true, Some(switch)) = (checkpoint.timeline != facts.timeline, left) {
+        tracing::info!(
+            left = checkpoint.timeline,
+            at = %switch.switch_point,
+            timeline = facts.timeline,
+            checkpoint = %checkpoint.resume_lsn,
+            "a standby was promoted, and has everything that was sent"
+        );
+    }
+}
+
 fn say_added(config: &Config, watched: &Watched, checkpoint: &Checkpoint) {
     let proof::Difference::Added(added) =
         proof::compare(&checkpoint.fingerprint, &watched.fingerprint)

@@ -245,7 +245,7 @@ pub(super) async fn import(
     }
     let time = session.taken_at();
     let rows = session.read(queries);
-    Ok(SnapshotWork { rows, tables, estimated, time, slot_at, alone: None })
+    Ok(SnapshotWork { rows, tables, estimated, time, slot_at })
 }
 
 /// About how many rows a table has: counted, where that is quick, else as last analyzed.

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod bad_rows;
 #[cfg(test)]
+mod brokers;
+#[cfg(test)]
 mod check;
 #[cfg(test)]
 mod checkpoint_command;
@@ -17,11 +19,15 @@ mod events;
 #[cfg(test)]
 mod exactly_once;
 #[cfg(test)]
+mod failover;
+#[cfg(test)]
 mod groups;
 #[cfg(test)]
 mod halts;
 #[cfg(test)]
 mod kill;
+#[cfg(test)]
+mod limits;
 #[cfg(test)]
 mod load;
 #[cfg(test)]

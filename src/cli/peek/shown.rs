@@ -52,6 +52,7 @@ impl Shown {
             Err(bad) => bad,
         };
         let context = DeadLetterContext {
+            largest: usize::MAX,
             topic: &config.dlq_topic,
             connector: &config.name,
             position: position.unwrap_or_default(),

@@ -199,6 +199,7 @@ impl Case {
     pub(super) fn letter(&self, bad: &BadRow) -> Record {
         self.run(|encoder, mapping, row| {
             let found = DeadLetterContext {
+                largest: usize::MAX,
                 topic: "walpost.dlq",
                 connector: "shop.walpost",
                 position: Position { commit_lsn: Lsn::new(0x0192_DBB8), ordinal: 3 },

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -28,6 +30,17 @@ impl Kafka {
         until("the new topic to be known", || {
             self.topics().contains(&name.to_owned()).then_some(())
         });
+    }
+
+    /// Gives a topic these configuration entries, and the broker's defaults for all others.
+    #[track_caller]
+    pub(crate) fn configure_topic(&self, name: &str, configs: &[(&str, &str)]) {
+        let mut wanted = AlterConfig::new(ResourceSpecifier::Topic(name));
+        for (key, value) in configs {
+            wanted = wanted.set(key, value);
+        }
+        let altered = wait(self.admin().alter_configs([&wanted], &AdminOptions::new())).unwrap();
+        assert!(altered.iter().all(Result::is_ok), "{altered:?}");
     }
 
     /// Deletes a topic and waits until the broker has forgotten it.

@@ -133,6 +133,12 @@ impl Postgres {
     /// A standby of this server, streaming from it. The copy is made cold: this server stops for it.
     #[track_caller]
     pub(crate) fn standby(&self) -> Self {
+        self.standby_with(&[])
+    }
+
+    /// As [`Postgres::standby`] with `settings`, each `name=value` as in `postgresql.conf`.
+    #[track_caller]
+    pub(crate) fn standby_with(&self, settings: &[&str]) -> Self {
         let standby = Self { major: self.major, port: free_ports(1), folder: folder("standby") };
         self.stop_fast();
         let data = standby.path().join("data");
@@ -141,9 +147,13 @@ impl Postgres {
         self.start_again();
         let signal = data.join("standby.signal");
         std::fs::copy(data.join("PG_VERSION"), signal).unwrap();
-        let primary = format!("primary_conninfo=host=127.0.0.1 port={} user=postgres", self.port);
+        // The name of a database is for the worker that copies slots (17 and newer).
+        let primary = format!(
+            "primary_conninfo=host=127.0.0.1 port={} user=postgres dbname=postgres",
+            self.port
+        );
         let sockets = format!("unix_socket_directories={}", standby.dir());
-        standby.create(&[&primary, &sockets]);
+        standby.create(&[&[primary.as_str(), &sockets], settings].concat());
         standby
     }
 
