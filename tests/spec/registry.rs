@@ -133,7 +133,7 @@ fn a_framed_value_begins_with_the_id_of_its_schema_and_ends_with_the_payload_as_
     // A newer version is taken by itself, and rows that the older one refused are taken then.
     let second = case.register(ORDER_2);
     assert_ne!(first, second);
-    walpost.wait_for_line(&format!("id={second}"));
+    walpost.wait_for_line(&format!("\"id\":{second},"));
     case.insert(4, "'{\"total\": 1, \"note\": \"n\"}'");
     let records = Kafka::shared().wait_for_records(&case.topic(), 3);
     assert_eq!(records[2].value, Some(framed(second, b"{\"total\": 1, \"note\": \"n\"}")));
@@ -273,7 +273,7 @@ fn schemas_in_files_are_tested_before_they_are_registered() {
     write("files-customer.json", ORDER_BROKEN);
     write("files-another.json", ORDER);
     said(&["check", "--json"], 1, &["\"ok\": false", "is not compatible with version 1"]);
-    said(&["register", "--yes"], 1, &["REFUSED", "nothing was changed"]);
+    said(&["register", "--yes"], 1, &["REFUSED", "nothing was registered"]);
     write(
         "files-customer.json",
         r#"{"$schema": "http://json-schema.org/draft-07/schema#", "type": 7}"#,
