@@ -238,11 +238,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
         reader.problem("WALPOST_DLQ_TOPIC", dlq_topic.clone(), "is the checkpoint topic as well");
     }
     let reserved = checkpoint_topic.iter().chain(&dlq_topic).cloned().collect();
-    let events = events::read(reader, &database.database, reserved);
-    let registry = registry::read(reader);
-    if let (Some(registry), Some(events)) = (&registry, &events) {
-        registry::fits(reader, registry.schemas.as_ref(), events.mode);
-    }
+    let events = events_and_registry(reader, &database.database, reserved);
     let wal_sender_timeout = reader.duration("WALPOST_WAL_SENDER_TIMEOUT");
     let tables = reader.parsed("WALPOST_TABLE", events::tables);
     let delivery = delivery(reader);
@@ -260,8 +256,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
     let snapshot = reader
         .word("WALPOST_SNAPSHOT", &[("initial", Snapshot::Initial), ("never", Snapshot::Never)]);
     let (name, delivery, (http_addr, http_auth)) = (name?, delivery?, http?);
-    let (mut events, registry) = (events?, registry?);
-    events.schemas = registry.schemas;
+    let (events, registry) = events?;
     database.application_name = format!("walpost/{name}");
     database.wal_sender_timeout = wal_sender_timeout?;
     Some(Config {
@@ -274,7 +269,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
         create: create?,
         snapshot: snapshot?,
         events,
-        registry: registry.options,
+        registry,
         delivery: delivery.delivery,
         checkpoint_topic: checkpoint_topic?,
         transaction_interval: delivery.transaction_interval,
@@ -290,6 +285,20 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
         log: process.log?,
         log_format: process.log_format,
     })
+}
+
+/// How rows become events, with the schemas that they have to fit, and the registry of those.
+fn events_and_registry(
+    reader: &mut Reader<'_>,
+    database: &str,
+    reserved_topics: Vec<String>,
+) -> Option<(EventOptions, Option<RegistryOptions>)> {
+    let events = events::read(reader, database, reserved_topics);
+    let registry = registry::read(reader);
+    let (mut events, registry) = (events?, registry?);
+    registry::fits(reader, registry.schemas.as_ref(), events.mode);
+    events.schemas = registry.schemas;
+    Some((events, registry.options))
 }
 
 struct Process {

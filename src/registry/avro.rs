@@ -36,9 +36,9 @@ enum Node {
     Uuid,
     Decimal(Decimal),
     Moment(Moment),
-    Array(Box<Node>),
-    Map(Box<Node>),
-    Union(Vec<Node>),
+    Array(Box<Self>),
+    Map(Box<Self>),
+    Union(Vec<Self>),
     /// A record, an enum or a fixed, by its place in [`AvroSchema::named`].
     Named(usize),
 }

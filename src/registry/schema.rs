@@ -62,11 +62,9 @@ impl Schema {
     ) -> Result<Self, RegistryError> {
         let registered = client.latest(subject).await?;
         let references = client.references(&registered.references).await?;
-        Self::new(options.url.as_str(), registered, &references).map_err(|error| match error {
-            RegistryError::Unusable(what) => {
-                RegistryError::Unusable(format!("the schema of subject {subject}: {what}"))
-            }
-            other => other,
+        // Nothing but an unusable schema comes of this.
+        Self::new(options.url.as_str(), registered, &references).map_err(|error| {
+            RegistryError::Unusable(format!("the schema of subject {subject}: {error}"))
         })
     }
 
