@@ -17,11 +17,11 @@ lint: ## format, clippy and rustdoc, each without a warning
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
 
 test: ## all tests, with real Postgres 14 to 18, Kafka and schema registry (about 10 minutes the first time)
-	@deploy/dev/install build postgres-14 postgres-16 postgres-17 postgres-18 kafka apicurio
+	@deploy/dev/install build postgres-14 postgres-16 postgres-17 postgres-18 kafka apicurio pgbouncer faketime
 	cargo test --locked
 
-test-tools: ## dependencies, scripts, compose file, chart, alerts, dashboards, events: each by its real tool
-	@set -e; for tool in deny shell demo compose helm examples alerts monitoring metrics sdk registry; do echo "== deploy/test-tools/$$tool"; deploy/test-tools/$$tool; done
+test-tools: ## dependencies, scripts, compose file, chart, alerts, dashboards, status page, events, schemas: each by its real tool
+	@set -e; for tool in deny shell demo compose helm examples alerts monitoring metrics page sdk registry; do echo "== deploy/test-tools/$$tool"; deploy/test-tools/$$tool; done
 
 bench: ## speed beside pg_recvlogical, latency (1,000,000 rows; a quick look: ROWS=100000 RUNS=1 make bench)
 	@deploy/bench/run

@@ -1,15 +1,15 @@
 //! `walpost check`: what a start will find at the real database and the real Kafka.
 //!
-//! Facts in, findings out. The files that end in questions (`database`, `sample`, `brokers`)
-//! ask and change nothing; all others are pure: they take what was found and say what it means for
-//! a start, why that matters, and what mends it. The order of the findings is the order in which a
-//! start would meet them.
+//! Facts in, findings out. The files that end in questions (`database`, `sample`, `brokers`,
+//! `transactional_id`) ask and change nothing; all others are pure: they take what was found and
+//! say what it means for a start, why that matters, and what mends it. The order of the findings is
+//! the order in which a start would meet them.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::config::Config;
+use crate::config::{Config, Delivery};
 use crate::status::HaltCode;
 
 mod brokers;
@@ -20,6 +20,7 @@ mod copies;
 mod creation;
 mod database;
 mod event_topic;
+mod long_transactions;
 mod publication;
 mod registry;
 mod remedy;
@@ -32,6 +33,7 @@ mod slot;
 mod standby;
 mod table;
 mod topics;
+mod transactional_id;
 mod transactions;
 
 pub use configuration::{invalid, loaded};
@@ -145,7 +147,13 @@ pub async fn run(config: &Config) -> Vec<Finding> {
         let routes = database.facts.as_ref().map(sample::routes).unwrap_or_default();
         let topics = brokers::ask_for_topics(config, cluster, &routes).await;
         findings.extend(topics::findings(config, cluster, &topics));
-        findings.extend(transactions::findings(config, cluster));
+        if config.delivery == Delivery::ExactlyOnce {
+            let slot = database.facts.as_ref().and_then(|facts| facts.slot.as_ref());
+            let held = database.facts.is_none() || slot.is_some_and(|slot| slot.active);
+            let right = transactional_id::ask(config, cluster, held).await;
+            findings.push(transactions::right(config, &right));
+            findings.extend(transactions::findings(config, cluster));
+        }
     }
     findings
 }

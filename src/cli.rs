@@ -14,6 +14,7 @@ pub mod groups;
 pub mod healthcheck;
 pub mod help;
 mod http_get;
+pub mod manual;
 mod moment;
 pub mod output;
 pub mod peek;
@@ -61,7 +62,7 @@ impl Exit {
 #[command(name = "walpost", version, disable_help_subcommand = true)]
 pub struct Cli {
     /// A file of variables, one NAME=value a line; the environment wins over it.
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(long, global = true, value_name = "PATH", display_order = 1000)]
     pub env_file: Option<PathBuf>,
     /// What to do; `run` when nothing is said.
     #[command(subcommand)]
@@ -72,19 +73,41 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// The relay (also with no command).
+    ///
+    /// Follows the slot, sends each inserted row as one event, and keeps its place in Kafka. SIGTERM
+    /// and SIGINT end it after what is under way is confirmed.
     Run,
     /// Preflight against the real database and the real Kafka; changes nothing.
+    ///
+    /// Each finding is ok, a warning or a problem, with why it matters and what mends it: SQL, a
+    /// command of Kafka's scripts, or a variable, to be pasted. The last line is the verdict. It may
+    /// run beside a running walpost.
     Check(check::Arguments),
     /// The effective configuration, with the origin of each value; secrets are hidden.
+    ///
+    /// Asks no server. `walpost --help` lists every variable.
     Config(config::Arguments),
     /// The events that the newest rows of the table would become.
+    ///
+    /// Through the relay's own encoder; bad rows are shown as their dead letters. Prints values of
+    /// rows. Needs SELECT on the table, and no Kafka.
     Peek(peek::Arguments),
     /// What the database needs: a role, its rights, the table, constraints, the publication; printed
     /// as SQL, or done.
+    ///
+    /// Prints only what is missing. Run it as a role that may create roles and owns the table, not as
+    /// walpost's. Needs no Kafka.
     Setup(setup::Arguments),
     /// Deletes rows of the outbox table that are proven to be in Kafka.
+    ///
+    /// The relay must be running: its stored checkpoint is the proof. Needs SELECT and DELETE on the
+    /// table.
     Prune(prune::Arguments),
     /// Publishes rows of the outbox table again. A plan without --yes.
+    ///
+    /// Say which rows, and where to. Reads the table, so only rows that are still in it. Touches
+    /// neither slot nor checkpoint, and may run beside a running walpost. Events keep their id, and
+    /// have the header walpost-replay.
     Replay(replay::Arguments),
     /// Dead letters: lists and shows them, sends them again, removes those that are done.
     #[command(subcommand)]
@@ -99,11 +122,17 @@ pub enum Command {
     #[command(subcommand)]
     Schema(schema::Command),
     /// Asks a running walpost for its health; for container health checks.
+    ///
+    /// Prints the answer. Needs neither a shell nor curl in the image, and of the variables only
+    /// WALPOST_HTTP_ADDR.
     Healthcheck {
         /// What to ask; `/readyz` of `WALPOST_HTTP_ADDR` when nothing is said.
         url: Option<String>,
     },
     /// The verdict of a running walpost.
+    ///
+    /// What its status page says first: whether it streams, how far it is behind, and what stands in
+    /// the way. Of the variables it needs only those of WALPOST_HTTP.
     Status(status::Arguments),
     /// The version.
     Version,

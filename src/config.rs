@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 mod database;
+pub mod effective;
 pub mod env;
 mod events;
 mod invalid;
@@ -147,6 +148,16 @@ pub struct Loaded {
     pub effective: BTreeMap<String, Effective>,
 }
 
+/// Which servers a command speaks to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Postgres and Kafka.
+    Both,
+    /// Postgres alone: where Kafka is need not be said, nor under which name. What is said must be
+    /// right all the same.
+    Database,
+}
+
 impl Config {
     /// No schema yet, of the registry that rows are checked against, if they are.
     #[must_use]
@@ -161,9 +172,18 @@ impl Config {
     /// # Errors
     /// All mistakes together.
     pub fn load(source: &dyn Source) -> Result<Loaded, Invalid> {
+        Self::load_for(source, Needs::Both)
+    }
+
+    /// As [`load`](Self::load), for a command that does not need everything. Without
+    /// `KAFKA_BOOTSTRAP_SERVERS` the list of brokers is empty.
+    ///
+    /// # Errors
+    /// All mistakes together.
+    pub fn load_for(source: &dyn Source, needs: Needs) -> Result<Loaded, Invalid> {
         let mut reader = Reader::new(source);
         reader.ignore_service_links();
-        let config = read(&mut reader);
+        let config = read(&mut reader, needs);
         reader.refuse_unknown();
         if let Some(config) = &config {
             reader.derived("WALPOST_NAME", &config.name);
@@ -217,9 +237,9 @@ pub fn without_user(url: &str) -> String {
 }
 
 /// `None` only after a mistake that was noted.
-fn read(reader: &mut Reader<'_>) -> Option<Config> {
+fn read(reader: &mut Reader<'_>, needs: Needs) -> Option<Config> {
     let mut database = database::read(reader);
-    let kafka = kafka::read(reader);
+    let kafka = kafka::read(reader, needs);
     let slot = reader.parsed("WALPOST_SLOT", |text| {
         let legal = (1..=63).contains(&text.len())
             && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
@@ -229,7 +249,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
             Err("expected 1 to 63 of a-z, 0-9 and _".to_owned())
         }
     });
-    let name = name(reader, &database.database, slot.as_deref());
+    let name = name(reader, (&database.database, slot.as_deref()), needs);
     let checkpoint_topic = reader
         .optional("WALPOST_CHECKPOINT_TOPIC", topic)
         .or_else(|| name.as_ref().map(|name| format!("walpost.checkpoint.{name}")));
@@ -317,7 +337,11 @@ struct DeliveryOptions {
     shutdown_timeout: Duration,
 }
 
-fn name(reader: &mut Reader<'_>, database: &str, slot: Option<&str>) -> Option<String> {
+fn name(
+    reader: &mut Reader<'_>,
+    (database, slot): (&str, Option<&str>),
+    needs: Needs,
+) -> Option<String> {
     const ACCEPTED: &str = "expected 1 to 63 letters, digits and ._-";
     let legal = |text: &str| {
         (1..=63).contains(&text.len())
@@ -337,6 +361,9 @@ fn name(reader: &mut Reader<'_>, database: &str, slot: Option<&str>) -> Option<S
     let name = format!("{database}.{}", slot?);
     if legal(&name) {
         return Some(name);
+    }
+    if needs == Needs::Database {
+        return slot.map(str::to_owned);
     }
     let reason = format!(
         "is required, because the default {{database}}.{{slot}} is no name here; {ACCEPTED}"

@@ -29,6 +29,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::config::HttpAuth;
+use crate::config::effective::Entry;
 use crate::metrics::Metrics;
 use crate::status::Status;
 
@@ -49,7 +50,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(3);
 /// For a whole connection, including a slow reader of the answer.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How often what the histogram recorded is put into its buckets.
+/// How often what the histogram recorded is put into its buckets, and the last hour goes on.
 const UPKEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// After a failed `accept`, most likely for want of file descriptors.
@@ -115,7 +116,8 @@ impl Drop for HttpServer {
 
 /// Starts to listen at `addr` and to serve, on a thread of its own.
 ///
-/// `auth`, where given, is asked for at `/` and `/status.json`; probes and metrics are open. Keep
+/// `auth`, where given, is asked for at `/` and `/status.json`; probes and metrics are open. Both
+/// show `configuration`, in which no secret is. Keep
 /// the server until the process ends: it also empties the latency histogram of `metrics`.
 ///
 /// # Errors
@@ -126,7 +128,7 @@ pub fn serve(
     addr: SocketAddr,
     status: Status,
     metrics: Metrics,
-    auth: Option<&HttpAuth>,
+    (auth, configuration): (Option<&HttpAuth>, Vec<Entry>),
 ) -> Result<HttpServer, HttpError> {
     let failed = |what| move |source| HttpError { addr, what, source };
     let listener = TcpListener::bind(addr).map_err(failed("listen"))?;
@@ -141,11 +143,11 @@ pub fn serve(
         tokio::net::TcpListener::from_std(listener).map_err(failed("listen"))?
     };
     metrics.upkeep();
-    let router = routes::router(status, metrics.clone(), auth);
+    let router = routes::router(status.clone(), metrics.clone(), (auth, configuration));
     let (stop, stopped) = oneshot::channel();
     let thread = std::thread::Builder::new()
         .name("http".to_owned())
-        .spawn(move || runtime.block_on(run(listener, router, metrics, stopped)))
+        .spawn(move || runtime.block_on(run(listener, router, (status, metrics), stopped)))
         .map_err(failed("start a thread"))?;
     Ok(HttpServer { local_addr, stop: Some(stop), thread: Some(thread) })
 }
@@ -154,7 +156,7 @@ pub fn serve(
 async fn run(
     listener: tokio::net::TcpListener,
     router: Router,
-    metrics: Metrics,
+    (status, metrics): (Status, Metrics),
     stopped: oneshot::Receiver<()>,
 ) {
     let mut upkeep = interval(UPKEEP_EVERY);
@@ -178,6 +180,7 @@ async fn run(
         loop {
             upkeep.tick().await;
             metrics.upkeep();
+            status.see();
         }
     };
     tokio::select! {

@@ -2,15 +2,15 @@
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::FromArgMatches;
 use walpost::cli::{
-    Cli, Command, Exit, check, checkpoint, config, dlq, groups, healthcheck, help, output, peek,
-    prune, replay, run, schema, setup, status,
+    Cli, Command, Exit, check, checkpoint, config, dlq, groups, healthcheck, help, manual, output,
+    peek, prune, replay, run, schema, setup, status,
 };
 use walpost::config::env::Environment;
 
 fn main() -> ExitCode {
-    let command = Cli::command().after_long_help(help::variables());
+    let command = manual::command().after_long_help(help::variables());
     let cli = match command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(answer) => return ExitCode::from(output::answer(&answer).code()),

@@ -66,6 +66,7 @@ struct Shared {
     bad_rows: Family<Counter>,
     dead_letters: Family<Counter>,
     produce_errors: Family<Counter>,
+    produce_retries: Counter,
     reconnects: Family<Counter>,
     broker_up: Family<Gauge>,
     broker_round_trip: Family<Gauge>,
@@ -95,6 +96,7 @@ impl Metrics {
             dead_letters: reasons(|registry, labels| {
                 registry.counter("walpost_dead_letters_total", labels)
             }),
+            produce_retries: registry.counter("walpost_produce_retries_total", &[]),
             produce_errors: Family::new("code", CODES_MAX, |registry, labels| {
                 registry.counter("walpost_produce_errors_total", labels)
             }),
@@ -191,6 +193,11 @@ impl Metrics {
     /// The Kafka client reported an error for a record; `code` is its name for it.
     pub fn produce_error(&self, code: &str) {
         self.shared.produce_errors.of(&self.shared.registry, code).increment(1);
+    }
+
+    /// The Kafka client has sent so many more requests again.
+    pub fn produce_retries(&self, retries: u64) {
+        self.shared.produce_retries.increment(retries);
     }
 
     /// The connection to Postgres is made anew. `reason` is one of [`RECONNECT_REASONS`].

@@ -50,6 +50,7 @@ use crate::status::{HaltCode, Heartbeat, State};
 
 mod confirm;
 mod encoded;
+mod keys;
 mod letter;
 mod pace;
 mod question;
@@ -526,6 +527,7 @@ impl Pipeline {
         let progress = Progress {
             positions: Positions {
                 received: known(self.received.max(ledger.taken().resume_lsn)),
+                sent: known(ledger.taken().resume_lsn),
                 confirmed: known(ledger.confirmed().resume_lsn),
                 checkpointed: known(ledger.checkpointed().resume_lsn),
                 flushed: known(self.flushed),
@@ -545,6 +547,7 @@ impl Pipeline {
             kafka_certificate: self.rows.producer.certificate_expiry(),
         };
         self.rows.teller.progress(&progress);
+        self.rows.keys.tell(now);
     }
 
     /// The stream ended with an error. Up to Postgres 17 one kind does not go away: decoding looks

@@ -7,17 +7,22 @@
 //!
 //! What is counted per event lives in [`counts::Counts`] as atomics, beside the lock.
 
+pub mod checks;
 pub mod counts;
-mod errors;
+pub(crate) mod errors;
 pub mod facts;
 pub mod halt;
 pub mod health;
 pub mod heartbeat;
+pub(crate) mod history;
 pub mod lag;
-mod rfc3339;
+pub mod outlook;
+pub mod report;
+pub(crate) mod rfc3339;
 pub mod snapshot;
 pub(crate) mod span;
 pub mod state;
+pub mod topic;
 pub(crate) mod verdict;
 
 use std::fmt;
@@ -30,12 +35,14 @@ use tokio::time::Instant;
 pub use self::facts::Facts;
 pub use self::halt::{Halt, HaltCode};
 pub use self::heartbeat::Heartbeat;
+pub use self::report::Report;
 pub use self::snapshot::Snapshot;
 pub use self::state::State;
 
 use self::counts::Counts;
 use self::errors::ErrorLog;
 use self::heartbeat::Heartbeats;
+use self::history::History;
 
 /// A handle to what the process says about itself; clones share it.
 #[derive(Clone)]
@@ -52,6 +59,7 @@ struct Shared {
     heartbeats: Heartbeats,
     counts: Counts,
     told: Mutex<Told>,
+    history: Mutex<History>,
 }
 
 /// What was told last, under the lock.
@@ -86,6 +94,7 @@ impl Status {
                     facts: Facts::new(now),
                     errors: ErrorLog::default(),
                 }),
+                history: Mutex::new(History::new(now)),
             }),
         }
     }
@@ -179,6 +188,24 @@ impl Status {
         self.snapshot_at(Instant::now(), SystemTime::now())
     }
 
+    /// Everything that the page shows.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let now = Instant::now();
+        let snapshot = self.snapshot_at(now, SystemTime::now());
+        Report::of(snapshot, &self.history(), now)
+    }
+
+    /// Looks at how it is now, for the plot of the last hour and for rates; the HTTP server calls
+    /// it every second.
+    pub fn see(&self) {
+        let now = Instant::now();
+        let snapshot = self.snapshot_at(now, SystemTime::now());
+        if self.history().see(&snapshot, now) {
+            self.shared.counts.mark(now);
+        }
+    }
+
     /// When each error code was seen last, at most [`errors::CODES_MAX`] of them.
     pub(crate) fn last_errors_by_code(&self) -> Vec<(&'static str, SystemTime)> {
         let (now, wall) = (Instant::now(), SystemTime::now());
@@ -211,6 +238,10 @@ impl Status {
         }
         snapshot.finish();
         snapshot
+    }
+
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.shared.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {
@@ -281,7 +312,7 @@ mod tests {
         writer.tasks_started();
         writer.set_state(State::Standby);
         writer.error("connect", "connection refused", "start it");
-        writer.counts().topic("a").delivered(2, 20);
+        writer.counts().topic("a").delivered(2, 20, 0);
         writer.update(|facts| {
             facts.kafka.last_contact = Some(Instant::now());
             facts.postgres.last_contact = Some(Instant::now());

@@ -342,10 +342,13 @@ def connector():
                 panel("Transactions", "timeseries", "cps", "Database transactions whose every event Kafka confirmed.", [(rate("walpost_transactions_total"), "transactions")], 8, 8, min=0),
                 panel("Events in a transaction", "timeseries", "short", "On average.", [(f"{rate('walpost_events_total')} / ({rate('walpost_transactions_total')} > 0)", "events")], 8, min=0),
                 panel("Bad rows and dead letters", "timeseries", "short", "Rows that cannot become events, within 10 minutes, by reason; and those of them that went to the dead-letter topic.", [(f"sum by (reason) (increase(walpost_bad_rows_total{{{ONE}}}[10m])) > 0", "{{reason}}"), (f"sum(increase(walpost_dead_letters_total{{{ONE}}}[10m]))", "dead letters")], 8, min=0),
+                panel("Hottest key", "timeseries", "percentunit", "Share of a topic's events of the last minutes that one key has, at least. What one key has, one partition and one consumer must bear. 0 for fewer than 100 events.", [(only("walpost_hot_key_share", by="topic"), "{{topic}}")], 8, min=0, max=1),
+                panel("Busiest partition", "timeseries", "short", "Events of a topic's busiest partition over the mean of all, in the last minute: 1 is even, 0 is fewer than 100 events.", [(only("walpost_partition_skew_ratio", by="topic"), "{{topic}}")], 8, min=0),
                 panel("Read again and left out", "timeseries", "cps", "Rows that came again after a restart and are covered by the checkpoint: repeats that consumers did not see.", [(rate("walpost_duplicates_suppressed_total"), "rows")], 8, min=0),
             ]),
             row("Kafka", [
                 panel("Errors by code", "timeseries", "cps", "Errors that the Kafka client reported for records.", [(rate("walpost_produce_errors_total", "code") + " > 0", "{{code}}"), (errors, "all")], 8, min=0),
+                panel("Sent again", "timeseries", "cps", "Requests that the Kafka client repeated: a broker did not answer in time, or asked for it.", [(rate("walpost_produce_retries_total"), "requests")], 8, min=0),
                 panel("In flight", "timeseries", "bytes", "Read from Postgres and not yet confirmed, and where reading stops.", [(only("walpost_in_flight_bytes"), "in flight"), (only("walpost_in_flight_limit_bytes"), "limit")], 8, min=0),
                 panel("Events in flight", "timeseries", "short", "The same, counted.", [(only("walpost_in_flight_events"), "events")], 8, min=0),
                 panel("Waiting for Kafka", "timeseries", "percentunit", "Share of the time in which reading was stopped until Kafka confirms.", [(rate("walpost_backpressure_seconds_total"), "waiting")], 8, min=0, max=1),

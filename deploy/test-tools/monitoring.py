@@ -34,6 +34,8 @@ FILLED_BY = {
     "Events by topic": "load",
     "Bytes by topic": "load",
     "Events in a transaction": "load",
+    "Hottest key": "load",
+    "Busiest partition": "load",
     "Bad rows and dead letters": "load",
     "Time until the slot can be lost": "load",
     "Events": "load",

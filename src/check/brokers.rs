@@ -40,6 +40,16 @@ pub(super) struct Cluster {
     handle: Handle,
 }
 
+impl Cluster {
+    /// A topic; it is not made.
+    pub(super) async fn topic(&self, name: &str) -> Known {
+        let name = name.to_owned();
+        blocking(&self.inspector, move |inspector| inspector.topic(&name))
+            .await
+            .unwrap_or_else(|| Known::Unanswered("the question was dropped".to_owned()))
+    }
+}
+
 /// A topic, as far as it can be seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TopicFacts {
@@ -152,10 +162,7 @@ pub(super) async fn ask_for_topics(
 async fn ask_for(cluster: &Cluster, wanted: Wanted<'_>, create: bool, route: Route) -> TopicFacts {
     let name = wanted.name.to_owned();
     let inspector = &cluster.inspector;
-    let topic = name.clone();
-    let known = blocking(inspector, move |inspector| inspector.topic(&topic))
-        .await
-        .unwrap_or_else(|| Known::Unanswered("the question was dropped".to_owned()));
+    let known = cluster.topic(&name).await;
     let mut facts = TopicFacts { name, known, entries: None, refused: None, rights: None, route };
     match facts.known {
         Known::There(_) => {

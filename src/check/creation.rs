@@ -2,12 +2,12 @@
 
 use super::checkpoint::Position;
 use super::database::{Facts, TableFacts};
-use super::remedy::{create_publication, create_slot, drop_slot, identifier, literal, table};
+use super::remedy::{create_publication, create_slot, drop_slot, identifier, table};
 use super::sample::Sample;
 use super::server::grant_create;
-use super::{Finding, Remedy};
+use super::{Finding, Remedy, long_transactions};
 use crate::config::{Config, Snapshot};
-use crate::postgres::catalog::{LongTransaction, Server};
+use crate::postgres::catalog::Server;
 use crate::status::HaltCode;
 
 /// What is there, as far as it decides what must be made.
@@ -34,7 +34,8 @@ pub(super) fn findings(config: &Config, facts: &Facts, position: &Position) -> V
     };
     let mut findings = missing(config, &facts.server, there);
     if !there.slot && config.create && !there.checkpoint {
-        findings.extend(blocking(config, &facts.sessions.long, facts.sessions.sees_all));
+        let sessions = &facts.sessions;
+        findings.extend(long_transactions::blocking(config, &sessions.long, sessions.sees_all));
         if config.snapshot == Snapshot::Initial {
             let tables = facts.tables.iter();
             findings.extend(tables.filter_map(|table| may_read(&facts.server.role.name, table)));
@@ -168,60 +169,6 @@ fn may_read(role: &str, facts: &TableFacts) -> Option<Finding> {
     })
 }
 
-/// Transactions that the creation of a slot would wait for.
-fn blocking(config: &Config, long: &[LongTransaction], sees_all: bool) -> Vec<Finding> {
-    let check = "long_transactions";
-    let mut findings: Vec<_> = long
-        .iter()
-        .filter(|transaction| transaction.has_xid)
-        .map(|transaction| {
-            let (who, sql) = match (&transaction.prepared, transaction.pid) {
-                (Some(gid), _) => (
-                    format!("prepared transaction {gid:?}"),
-                    format!("ROLLBACK PREPARED {}", literal(gid)),
-                ),
-                (None, pid) => {
-                    let pid = pid.unwrap_or(0);
-                    (
-                        format!("the transaction of process {pid}"),
-                        format!("SELECT pg_terminate_backend({pid})"),
-                    )
-                }
-            };
-            let database = transaction.database.as_deref().unwrap_or("none");
-            Finding::warning(
-                check,
-                format!(
-                    "{who} in database {database} has been open for {} s",
-                    transaction.age_seconds
-                ),
-                "the creation of the slot waits until it ends",
-                Remedy::sql([sql])
-                    .then("or let it end; a prepared one is ended in its own database"),
-            )
-        })
-        .collect();
-    if findings.is_empty() {
-        let seen = Finding::ok(
-            check,
-            "no transaction that is visible to us would hold up the creation of the slot",
-        );
-        findings.push(if sees_all {
-            seen
-        } else {
-            let role = identifier(&config.database.user);
-            Finding {
-                remedy: Some(
-                    Remedy::sql([format!("GRANT pg_read_all_stats TO {role}")])
-                        .then("only if this check is to see the transactions of other roles"),
-                ),
-                ..seen
-            }
-        });
-    }
-    findings
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -292,30 +239,5 @@ mod tests {
             &[("publication", Some(HaltCode::Authorization), &[PUBLICATION])],
         );
         check(&[], There { owner: false, tables: false, ..nothing }, &[]);
-    }
-
-    #[test]
-    fn only_transactions_with_an_id_hold_up_the_slot() {
-        let transaction = |pid, prepared: Option<&str>, has_xid| LongTransaction {
-            pid,
-            prepared: prepared.map(str::to_owned),
-            database: Some("shop".to_owned()),
-            application_name: None,
-            has_xid,
-            age_seconds: 11,
-        };
-        let long = [
-            transaction(Some(1), None, false),
-            transaction(Some(2), None, true),
-            transaction(None, Some("it's"), true),
-        ];
-        let found = blocking(&config(&[]), &long, true);
-        let sql: Vec<_> = found
-            .iter()
-            .flat_map(|finding| finding.remedy.clone().unwrap_or_default().sql)
-            .collect();
-        assert_eq!(sql, ["SELECT pg_terminate_backend(2)", "ROLLBACK PREPARED 'it''s'"]);
-        let found = blocking(&config(&[]), &long[..1], true);
-        assert_eq!(found.first().map(|finding| finding.level), Some(Level::Ok));
     }
 }

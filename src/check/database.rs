@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::connection::{self, Refusal};
-use super::{Finding, publication, room, sample, server, slot, standby, table};
+use super::{Finding, long_transactions, publication, room, sample, server, slot, standby, table};
 use crate::config::Config;
 use crate::outbox::role::TableName;
 use crate::postgres::catalog::{
@@ -114,6 +114,9 @@ async fn asked(config: &Config, catalog: Catalog) -> Result<Asked, Error> {
     findings.extend(room::findings(config, &facts.server, facts.slot.as_ref()));
     findings.extend(standby::findings(config, &facts.server, &facts.sessions.standby_slots));
     findings.extend(slot::findings(config, facts.slot.as_ref(), &facts.server));
+    if facts.slot.is_some() {
+        findings.extend(long_transactions::prepared(&facts.sessions.long));
+    }
     for table in &facts.tables {
         findings.extend(table::findings(config, table));
     }

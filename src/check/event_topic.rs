@@ -2,7 +2,7 @@
 
 use super::brokers::TopicFacts;
 use super::remedy::{create_topic, set_topic};
-use super::topics::{entry, seen, unseen};
+use super::topics::{entry, may_make, seen, unseen};
 use super::{Finding, copies};
 use crate::config::Config;
 use crate::kafka::inspect::{Entries, Known};
@@ -57,8 +57,7 @@ fn event_missing(config: &Config, broker: Option<&Entries>, topic: &TopicFacts) 
                 check,
                 format!("topic {name} does not exist, and walpost may not make it: {said}"),
                 "rows of it would become dead letters (unknown_topic)",
-                create_topic(config, name, partitions, &[])
-                    .then("or allow walpost's Kafka user Create on the cluster or the topic"),
+                may_make(config, &create_topic(config, name, partitions, &[]), name),
             ),
         };
     }

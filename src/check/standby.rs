@@ -46,7 +46,7 @@ fn synchronous(application_name: &str, server: &Server) -> Option<Finding> {
             .then("name the standbys in synchronous_standby_names instead of *")
     } else {
         let others: Vec<_> = listed.iter().filter(|name| !matches(name)).cloned().collect();
-        set("synchronous_standby_names", &others.join(", "))
+        set("synchronous_standby_names", &with_members(list, &others))
     };
     Some(Finding::warning(
         "synchronous_standby_names",
@@ -62,11 +62,35 @@ fn synchronous(application_name: &str, server: &Server) -> Option<Finding> {
 ///
 /// Source: PostgreSQL manual, "synchronous_standby_names".
 fn members(list: &str) -> &str {
-    let inner = list.trim();
-    match (inner.split_once('('), inner.starts_with('"')) {
-        (Some((_, rest)), false) => rest.trim_end().strip_suffix(')').unwrap_or(rest),
-        (None, _) | (_, true) => inner,
+    method(list).map_or(list.trim(), |(_, members)| members)
+}
+
+/// The method with its number, and what is between the brackets; `None` for a mere list, whose
+/// quoted names may have brackets too.
+fn method(list: &str) -> Option<(&str, &str)> {
+    let (method, rest) = list.trim().split_once('(')?;
+    let words = method.chars().all(|c| c.is_ascii_alphanumeric() || c.is_whitespace());
+    words.then(|| (method.trim(), rest.trim_end().strip_suffix(')').unwrap_or(rest)))
+}
+
+/// The list with these members: as many of them confirm a commit as before, or all that are left.
+fn with_members(list: &str, members: &[String]) -> String {
+    if members.is_empty() {
+        return String::new();
     }
+    let quoted: Vec<_> = members.iter().map(|name| quoted(name)).collect();
+    let quoted = quoted.join(", ");
+    let Some((method, _)) = method(list) else { return quoted };
+    let (how, count) = method.rsplit_once(char::is_whitespace).unwrap_or(("", method));
+    let count = count.parse().map_or(1, |count: usize| count.min(members.len()));
+    format!("{how} {count} ({quoted})").trim_start().to_owned()
+}
+
+/// A name in double quotes, where it needs them.
+fn quoted(name: &str) -> String {
+    let plain = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 
 /// Names with commas between, in double quotes where need be.
@@ -109,16 +133,20 @@ mod tests {
     }
 
     #[test]
-    fn a_remedy_keeps_the_other_names() {
-        let list = "ANY 1 (s1, \"walpost/shop\")".to_owned();
-        let server = Server { synchronous_standby_names: list, ..good() };
-        let remedy = synchronous("walpost/shop", &server).and_then(|finding| finding.remedy);
-        assert_eq!(
-            remedy.map(|remedy| remedy.sql),
-            Some(vec![
-                "ALTER SYSTEM SET synchronous_standby_names = 's1'".to_owned(),
-                "SELECT pg_reload_conf()".to_owned()
-            ])
-        );
+    fn a_remedy_keeps_the_other_names_and_how_many_of_them_confirm() {
+        #[track_caller]
+        fn check(list: &str, expected: &str) {
+            let server = Server { synchronous_standby_names: list.to_owned(), ..good() };
+            let remedy = synchronous("walpost/shop", &server).and_then(|finding| finding.remedy);
+            let sql = remedy.map(|remedy| remedy.sql).unwrap_or_default();
+            let set = format!("ALTER SYSTEM SET synchronous_standby_names = '{expected}'");
+            assert_eq!(sql, [set, "SELECT pg_reload_conf()".to_owned()], "{list}");
+        }
+        check("\"walpost/shop\"", "");
+        check("ANY 1 (s1, \"walpost/shop\")", "ANY 1 (s1)");
+        check("ANY 2 (s1, \"walpost/shop\")", "ANY 1 (s1)");
+        check("first 2 (a, \"walpost/shop\", \"b-c\")", "first 2 (a, \"b-c\")");
+        check("2(a, \"walpost/shop\", b)", "2 (a, b)");
+        check("a, \"walpost/shop\", \"b (c\"", "a, \"b (c\"");
     }
 }

@@ -165,7 +165,7 @@ fn own_missing(
             check,
             format!("topic {name} does not exist, and walpost may not make it: {said}"),
             "walpost keeps its place, and rows that become no event, in topics of its own",
-            make.then("or allow walpost's Kafka user Create on the cluster or the topic"),
+            may_make(config, &make, name),
         )
         .halts(HaltCode::NotReady),
         None => Finding::problem(
@@ -176,6 +176,12 @@ fn own_missing(
         )
         .halts(HaltCode::NotReady),
     }
+}
+
+/// The right to make a topic, or somebody else who makes it.
+pub(super) fn may_make(config: &Config, make: &Remedy, name: &str) -> Remedy {
+    let command = make.commands.join("; ");
+    allow(config, &["Create"], name).then(format!("or let somebody who may make it: {command}"))
 }
 
 fn letters(config: &Config, topic: &TopicFacts) -> Vec<Finding> {

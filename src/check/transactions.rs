@@ -2,24 +2,25 @@
 
 use super::brokers::Cluster;
 use super::remedy::allow_on;
+use super::transactional_id::Right;
 use super::{Finding, Remedy};
-use crate::config::{Config, Delivery};
+use crate::config::Config;
 use crate::kafka::inspect::Entries;
 use crate::kafka::transaction;
+use crate::status::HaltCode;
 
 const CHECK: &str = "transactions";
 
-/// Findings of a cluster of so many brokers.
+/// As the rights on topics are called.
+const RIGHT: &str = "kafka_rights";
+
+/// Findings of a cluster of so many brokers, in exactly-once.
 pub(super) fn findings(config: &Config, cluster: &Cluster) -> Vec<Finding> {
-    match config.delivery {
-        Delivery::AtLeastOnce => Vec::new(),
-        Delivery::ExactlyOnce => judge(config, cluster.broker.as_ref(), cluster.brokers),
-    }
+    judge(config, cluster.broker.as_ref(), cluster.brokers)
 }
 
 fn judge(config: &Config, broker: Option<&Entries>, brokers: usize) -> Vec<Finding> {
-    let id = transaction::id(&config.name);
-    let mut findings = vec![right(config, &id)];
+    let mut findings = Vec::new();
     let number = |name: &str| broker?.get(name)?.parse::<u128>().ok();
     let Some(longest) = number("transaction.max.timeout.ms") else {
         findings.push(Finding::ok(
@@ -71,17 +72,33 @@ fn judge(config: &Config, broker: Option<&Entries>, brokers: usize) -> Vec<Findi
     findings
 }
 
-/// The right cannot be asked for: the only request that needs it takes the id over, and so ends
-/// the work of a walpost that runs.
-fn right(config: &Config, id: &str) -> Finding {
-    let remedy = allow_on(config, &["Describe", "Write"], &format!("--transactional-id {id}"));
-    let command = remedy.commands.into_iter().next().unwrap_or_default();
-    Finding::ok(
-        CHECK,
-        format!(
-            "walpost writes under the transactional id {id}; whether it may cannot be asked without doing so. Where there are ACLs: {command}"
-        ),
-    )
+/// The right to write under the transactional id.
+pub(super) fn right(config: &Config, right: &Right) -> Finding {
+    let id = transaction::id(&config.name);
+    let allow = allow_on(config, &["Describe", "Write"], &format!("--transactional-id {id}"));
+    let unknown = |why: &str| Finding {
+        remedy: Some(allow.clone().then("only where the brokers have ACLs")),
+        ..Finding::ok(
+            RIGHT,
+            format!(
+                "whether walpost may write under the transactional id {id} is not known: {why}"
+            ),
+        )
+    };
+    match right {
+        Right::Given => {
+            Finding::ok(RIGHT, format!("walpost may write under the transactional id {id}"))
+        }
+        Right::Refused => Finding::problem(
+            RIGHT,
+            format!("walpost's Kafka user has no Write on the transactional id {id}"),
+            "without it no transaction can begin, and walpost stands still",
+            allow,
+        )
+        .halts(HaltCode::Authorization),
+        Right::NotAsked(why) => unknown(why),
+        Right::Unanswered(said) => unknown(said),
+    }
 }
 
 #[cfg(test)]
@@ -106,10 +123,10 @@ mod tests {
     #[test]
     fn the_time_out_of_a_transaction_is_held_against_what_the_brokers_allow() {
         let allowed = |longest| [("transaction.max.timeout.ms", longest)];
-        check("100ms", 3, &allowed("900000"), &[Level::Ok, Level::Ok]);
-        check("100ms", 3, &allowed("60000"), &[Level::Ok, Level::Problem]);
-        check("1m", 3, &allowed("90000"), &[Level::Ok, Level::Problem]);
-        check("100ms", 3, &[], &[Level::Ok, Level::Ok]);
+        check("100ms", 3, &allowed("900000"), &[Level::Ok]);
+        check("100ms", 3, &allowed("60000"), &[Level::Problem]);
+        check("1m", 3, &allowed("90000"), &[Level::Problem]);
+        check("100ms", 3, &[], &[Level::Ok]);
     }
 
     #[test]
@@ -121,17 +138,27 @@ mod tests {
                 ("transaction.state.log.min.isr", least),
             ]
         };
-        check("100ms", 3, &log("3", "2"), &[Level::Ok, Level::Ok]);
-        check("100ms", 1, &log("3", "2"), &[Level::Ok, Level::Ok, Level::Problem]);
-        check("100ms", 1, &log("1", "2"), &[Level::Ok, Level::Ok, Level::Problem]);
-        check("100ms", 1, &log("1", "1"), &[Level::Ok, Level::Ok, Level::Warning]);
+        check("100ms", 3, &log("3", "2"), &[Level::Ok]);
+        check("100ms", 1, &log("3", "2"), &[Level::Ok, Level::Problem]);
+        check("100ms", 1, &log("1", "2"), &[Level::Ok, Level::Problem]);
+        check("100ms", 1, &log("1", "1"), &[Level::Ok, Level::Warning]);
     }
 
     #[test]
-    fn the_right_is_named_with_the_command_that_gives_it() {
-        let config = config(&[("WALPOST_DELIVERY", "exactly-once"), ("WALPOST_NAME", "shop")]);
-        let found = judge(&config, None, 3);
-        let text = &found.first().expect("a finding").found;
-        assert!(text.contains("--operation Write --transactional-id walpost.shop"), "{text}");
+    fn a_right_that_is_missing_is_named_with_the_command_that_gives_it() {
+        #[track_caller]
+        fn check(right: &Right, level: Level) {
+            let config = config(&[("WALPOST_DELIVERY", "exactly-once"), ("WALPOST_NAME", "shop")]);
+            let found = super::right(&config, right);
+            assert_eq!(found.level, level, "{found:#?}");
+            if *right != Right::Given {
+                let command = found.remedy.expect("a remedy").commands.concat();
+                assert!(command.contains("--operation Write --transactional-id walpost.shop"));
+            }
+        }
+        check(&Right::Given, Level::Ok);
+        check(&Right::Refused, Level::Problem);
+        check(&Right::NotAsked("why"), Level::Ok);
+        check(&Right::Unanswered("timed out".to_owned()), Level::Ok);
     }
 }

@@ -18,34 +18,37 @@ mod show;
 #[derive(Clone, Copy, Debug, clap::Subcommand)]
 pub enum Command {
     /// What is stored, and where the slot stands.
+    ///
+    /// Changes nothing, and may run beside a running walpost.
     Show {
-        /// As JSON.
+        /// Prints it as JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Ends a halt that needs a decision: prints what may be missing in Kafka and what would be
-    /// written. Changes nothing without --yes.
+    /// Ends a halt that needs a decision. A plan without --yes.
+    ///
+    /// Prints the range of the log and of commit times in which rows may be missing in Kafka, the
+    /// replay that sends them again, and what would be written. A relay that is halted goes on by
+    /// itself within 30 s.
     Accept {
-        /// Write it.
+        /// Writes it.
         #[arg(long)]
         yes: bool,
     },
-    /// Moves the stored position: prints what would be skipped or sent again. Changes nothing
-    /// without --yes.
+    /// Moves the stored position. A plan without --yes.
+    ///
+    /// Prints what would be skipped or sent again. Never before the slot, and never past the end of
+    /// the log.
     Set(SetArguments),
 }
 
 /// A place, and whether it is meant.
 #[derive(Clone, Copy, Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("place").required(true).args(["commit_lsn", "resume_lsn"])))]
 pub struct SetArguments {
     /// Everything up to the transaction whose commit record is here, itself included, counts as
     /// sent; the log of walpost names transactions so.
-    #[arg(
-        long,
-        value_name = "LSN",
-        required_unless_present = "resume_lsn",
-        conflicts_with = "resume_lsn"
-    )]
+    #[arg(long, value_name = "LSN")]
     commit_lsn: Option<Lsn>,
     /// Everything that was complete at this place counts as sent.
     #[arg(long, value_name = "LSN")]

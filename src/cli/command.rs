@@ -6,8 +6,8 @@ use std::io;
 
 use super::{Exit, output};
 use crate::cloudevent::Encoder;
-use crate::config::Config;
 use crate::config::env::Environment;
+use crate::config::{Config, Needs};
 use crate::error::Failure;
 
 /// Why a command ends early.
@@ -56,7 +56,32 @@ pub(super) fn run<W>(environment: &Environment, work: impl FnOnce(Config) -> W) 
 where
     W: Future<Output = Result<Exit, Stopped>>,
 {
-    let config = match Config::load(environment) {
+    run_with(environment, Needs::Both, work)
+}
+
+/// As [`run`], for a command that does not speak to Kafka.
+///
+/// # Errors
+/// Standard output cannot be written to.
+pub(super) fn run_on_database<W>(
+    environment: &Environment,
+    work: impl FnOnce(Config) -> W,
+) -> io::Result<Exit>
+where
+    W: Future<Output = Result<Exit, Stopped>>,
+{
+    run_with(environment, Needs::Database, work)
+}
+
+fn run_with<W>(
+    environment: &Environment,
+    needs: Needs,
+    work: impl FnOnce(Config) -> W,
+) -> io::Result<Exit>
+where
+    W: Future<Output = Result<Exit, Stopped>>,
+{
+    let config = match Config::load_for(environment, needs) {
         Ok(loaded) => loaded.config,
         Err(invalid) => {
             output::error(&invalid.to_string());

@@ -6,15 +6,15 @@ mod template;
 use serde_json::{Map, Value, json};
 
 use super::{Exit, help, output};
+use crate::config::Config;
+use crate::config::effective::Entry;
 use crate::config::env::{Environment, Origin};
-use crate::config::table::VARIABLES;
-use crate::config::{Config, Loaded};
 
 /// Forms of the output.
 #[derive(Clone, Copy, Debug, clap::Args)]
 #[group(multiple = false)]
 pub struct Arguments {
-    /// As JSON.
+    /// Prints it as JSON.
     #[arg(long)]
     json: bool,
     /// A template of an env file, with every variable, its default and its meaning.
@@ -47,7 +47,7 @@ pub fn run(arguments: Arguments, environment: &Environment) -> std::io::Result<E
     }
     match Config::load(environment) {
         Ok(loaded) => {
-            let entries = entries(&loaded);
+            let entries = loaded.entries();
             output::line(&if arguments.json { as_json(&entries) } else { as_text(&entries) })?;
             for warning in loaded.warnings {
                 output::error(&format!("warning: {warning}"));
@@ -61,29 +61,9 @@ pub fn run(arguments: Arguments, environment: &Environment) -> std::io::Result<E
     }
 }
 
-/// A name, its value as it may be shown, and where it stands.
-type Entry<'a> = (&'a str, &'a str, Origin);
-
-/// Every variable of this version in the order of the help, then librdkafka's properties that are
-/// set.
-fn entries(loaded: &Loaded) -> Vec<Entry<'_>> {
-    let variables = VARIABLES.iter().filter(|variable| variable.available).map(|variable| {
-        let set = loaded.effective.get(variable.name);
-        let origin = set.map_or(Origin::Default, |set| set.origin);
-        let shown = set.map_or(variable.default, |set| set.shown.as_str());
-        (variable.name, shown, origin)
-    });
-    let properties = loaded
-        .effective
-        .iter()
-        .filter(|(name, _)| name.starts_with("KAFKA_PROP_"))
-        .map(|(name, set)| (name.as_str(), set.shown.as_str(), set.origin));
-    variables.chain(properties).collect()
-}
-
-fn as_text(entries: &[Entry<'_>]) -> String {
-    let width = entries.iter().map(|(name, ..)| name.len()).max().unwrap_or(0);
-    let line = |(name, shown, origin): &Entry<'_>| match (*shown, *origin) {
+fn as_text(entries: &[Entry]) -> String {
+    let width = entries.iter().map(|entry| entry.name.len()).max().unwrap_or(0);
+    let line = |Entry { name, value, origin }: &Entry| match (value.as_str(), *origin) {
         ("", Origin::Default) => format!("{name:width$}  (not set)"),
         (shown, origin) => format!("{name:width$}  {shown}  ({})", origin.as_str()),
     };
@@ -92,10 +72,10 @@ fn as_text(entries: &[Entry<'_>]) -> String {
 }
 
 /// One object, a member a variable; the value of one that is not set is null.
-fn as_json(entries: &[Entry<'_>]) -> String {
-    let member = |(name, shown, origin): &Entry<'_>| {
-        let value = if shown.is_empty() { Value::Null } else { json!(shown) };
-        ((*name).to_owned(), json!({"value": value, "origin": origin.as_str()}))
+fn as_json(entries: &[Entry]) -> String {
+    let member = |Entry { name, value, origin }: &Entry| {
+        let value = if value.is_empty() { Value::Null } else { json!(value) };
+        (name.clone(), json!({"value": value, "origin": origin.as_str()}))
     };
     pretty(&Value::Object(entries.iter().map(member).collect::<Map<_, _>>()))
 }
@@ -107,6 +87,7 @@ fn pretty(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Loaded;
     use crate::config::env::Variables;
 
     fn loaded(more: &[(&str, &str)]) -> Loaded {
@@ -125,7 +106,7 @@ mod tests {
     #[test]
     fn each_value_is_shown_with_its_origin() {
         let loaded = loaded(&[("KAFKA_PROP_LINGER_MS", "5"), ("WALPOST_CE_TYPE", "a   (b)")]);
-        let text = as_text(&entries(&loaded));
+        let text = as_text(&loaded.entries());
         for (name, rest) in [
             ("DATABASE_URL", "***  (env file)"),
             ("PGHOST", "db  (DATABASE_URL)"),
@@ -141,7 +122,7 @@ mod tests {
             assert_eq!(shown.map(str::trim_start), Some(rest), "{name}");
         }
         assert!(!text.contains("WALPOST_SHARDS"), "not in this version");
-        let json: Value = serde_json::from_str(&as_json(&entries(&loaded))).expect("JSON");
+        let json: Value = serde_json::from_str(&as_json(&loaded.entries())).expect("JSON");
         assert_eq!(json["PGSSLCERT"], json!({"value": null, "origin": "default"}));
         assert_eq!(json["KAFKA_PROP_LINGER_MS"], json!({"value": "5", "origin": "env file"}));
     }
@@ -159,7 +140,7 @@ mod tests {
             ("WALPOST_HTTP_PASSWORD", "canary-5"),
             ("WALPOST_CE_SOURCE", "https://u:canary-6@example.com"),
         ]);
-        for shown in [as_text(&entries(&loaded)), as_json(&entries(&loaded))] {
+        for shown in [as_text(&loaded.entries()), as_json(&loaded.entries())] {
             assert!(!shown.contains("canary"), "{shown}");
         }
     }

@@ -18,12 +18,20 @@ mod show;
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Command {
     /// Which letters there are, and how many of each reason.
+    ///
+    /// Prints values of rows.
     List(list::Arguments),
     /// One letter with its headers; its payload only with --payload.
     Show(show::Arguments),
     /// Sends letters to their own topic again, and marks them as resolved. A plan without --yes.
+    ///
+    /// Say which: --all, letters as `list` names them, or what they have in common. All that is said
+    /// must hold; of several values of one kind, one must.
     Redrive(redrive::Arguments),
     /// Removes resolved letters, up to the first that is not resolved. A plan without --yes.
+    ///
+    /// Kafka removes records from a topic's beginning only, so one unresolved letter keeps all that
+    /// are younger.
     Purge(purge::Arguments),
 }
 

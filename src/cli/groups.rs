@@ -25,8 +25,13 @@ const PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Command {
     /// Members, and lag by topic and partition.
+    ///
+    /// Of any group of this Kafka, not only of those that read walpost's topics.
     Show(ShowArguments),
     /// Sets a group that is not at work to another place. A plan without --yes.
+    ///
+    /// Stop its consumers first: Kafka refuses it while the group has members. The plan says what is
+    /// skipped or read again.
     Reset(ResetArguments),
 }
 
@@ -39,7 +44,7 @@ pub struct ShowArguments {
     /// In this topic; may be given several times. Else all in which it has stored a place.
     #[arg(long, value_name = "TOPIC")]
     topic: Vec<String>,
-    /// As JSON.
+    /// Prints it as JSON.
     #[arg(long)]
     json: bool,
 }
@@ -58,16 +63,16 @@ pub struct ResetArguments {
     topic: Vec<String>,
     /// To the first record that is not older than this moment: 2026-11-21T10:00:00Z, 2026-11-21,
     /// or how long ago: 2h, 7d.
-    #[arg(long, value_name = "MOMENT", value_parser = moment::parse)]
+    #[arg(long, help_heading = "Where to (one of them)", value_name = "MOMENT", value_parser = moment::parse)]
     to_time: Option<i64>,
     /// To this offset, or the nearest that is there.
-    #[arg(long, value_name = "OFFSET", value_parser = clap::value_parser!(i64).range(0..))]
+    #[arg(long, help_heading = "Where to (one of them)", value_name = "OFFSET", value_parser = clap::value_parser!(i64).range(0..))]
     to_offset: Option<i64>,
     /// To the first record that is there.
-    #[arg(long)]
+    #[arg(long, help_heading = "Where to (one of them)")]
     to_earliest: bool,
     /// Behind the last record.
-    #[arg(long)]
+    #[arg(long, help_heading = "Where to (one of them)")]
     to_latest: bool,
     /// Only say what would be set; so it is without --yes too.
     #[arg(long, conflicts_with = "yes")]
@@ -75,7 +80,7 @@ pub struct ResetArguments {
     /// Set it.
     #[arg(long)]
     yes: bool,
-    /// As JSON.
+    /// Prints it as JSON.
     #[arg(long)]
     json: bool,
 }

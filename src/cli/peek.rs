@@ -43,7 +43,7 @@ pub fn run(arguments: Arguments, environment: &Environment) -> io::Result<Exit> 
         let columns = environment.get("COLUMNS").and_then(|(value, _)| value.into_string().ok());
         Form::Text { width: columns.and_then(|text| text.parse().ok()).unwrap_or(120) }
     };
-    command::run(environment, |config| peek(config, arguments, form))
+    command::run_on_database(environment, |config| peek(config, arguments, form))
 }
 
 async fn peek(config: Config, arguments: Arguments, form: Form) -> Result<Exit, Stopped> {

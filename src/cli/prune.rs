@@ -20,7 +20,10 @@ use crate::prune::{
 use crate::status::HaltCode;
 use crate::supervisor::decision;
 
+mod holding;
 mod text;
+
+use holding::Holding;
 
 /// How often the checkpoint is looked at while it is waited for.
 const POLL: Duration = Duration::from_millis(500);
@@ -31,7 +34,8 @@ const SAY: Duration = Duration::from_secs(5);
 /// What to delete.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Arguments {
-    /// Only rows whose time column says that they are older; 0 is any age.
+    /// Only rows whose time column says that they are older than this, such as 12h or 30d; 0 is any
+    /// age.
     #[arg(long, value_name = "AGE", default_value = "7d", value_parser = crate::config::duration)]
     older_than: Duration,
     /// Says what would be deleted, what not, and why. Changes nothing; reads all of the table.
@@ -45,16 +49,16 @@ pub struct Arguments {
     /// dead letters without payload, attached partitions. They are then nowhere.
     #[arg(long)]
     including_undelivered: bool,
-    /// Does not ask.
+    /// With --including-undelivered: does not ask. Without this, the slot's name must be typed.
     #[arg(long)]
     yes: bool,
     /// How long the relay may take to deliver what is in the table now.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = crate::config::duration)]
     wait: Duration,
-    /// After each batch, rest so many times as long as it took.
+    /// Rests after each batch, so many times as long as the batch took; 0 is as fast as possible.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=100))]
     rest: u32,
-    /// As JSON.
+    /// Prints counts, partitions and obstacles as JSON.
     #[arg(long)]
     json: bool,
 }
@@ -97,6 +101,7 @@ async fn prune(config: Config, arguments: Arguments) -> Result<Exit, Stopped> {
     }
     let catalog = survey.catalog;
     let horizon = Horizon::take(&catalog).await?;
+    let holding = holding::ask(&config, &catalog).await?;
     let (checkpoint, publication) = wait(&config, &catalog, (&horizon, arguments.wait)).await?;
     let server = catalog
         .server()
@@ -121,7 +126,7 @@ async fn prune(config: Config, arguments: Arguments) -> Result<Exit, Stopped> {
     for scope in &scopes {
         done.push(table(&catalog, (scope, &horizon), &wanted, arguments).await?);
     }
-    say(arguments, (&horizon, &obstacles), &done)?;
+    say(arguments, (&horizon, &obstacles, &holding), &done)?;
     let nothing_can_be = scopes.is_empty() && !obstacles.is_empty();
     Ok(if nothing_can_be { Exit::Failed } else { Exit::Done })
 }
@@ -213,20 +218,20 @@ async fn table(
 
 fn say(
     arguments: Arguments,
-    (horizon, obstacles): (&Horizon, &[Obstacle]),
+    (horizon, obstacles, holding): (&Horizon, &[Obstacle], &[Holding]),
     done: &[Done],
 ) -> Result<(), Stopped> {
     output::line(&if arguments.json {
-        format!("{:#}", as_json(arguments, (horizon, obstacles), done))
+        format!("{:#}", as_json(arguments, (horizon, obstacles, holding), done))
     } else {
-        text::of(arguments, obstacles, done)
+        text::of(arguments, (obstacles, holding), done)
     })?;
     Ok(())
 }
 
 fn as_json(
     arguments: Arguments,
-    (horizon, obstacles): (&Horizon, &[Obstacle]),
+    (horizon, obstacles, holding): (&Horizon, &[Obstacle], &[Holding]),
     done: &[Done],
 ) -> Value {
     let tables: Vec<_> = done
@@ -246,5 +251,6 @@ fn as_json(
         "delivered_up_to": horizon.lsn.to_string(),
         "tables": tables,
         "obstacles": obstacles,
+        "held_back_by": holding,
     })
 }

@@ -37,38 +37,39 @@ use source::Source;
 /// Which rows, and where to.
 #[derive(Clone, Debug, clap::Args)]
 #[command(
+    override_usage = "walpost replay <WHICH ROWS> <--to-topic <TOPIC>|--same-topic> [OPTIONS]",
     group(clap::ArgGroup::new("rows").required(true).multiple(true)
         .args(["all", "since", "until", "id", "aggregate", "aggregate_type", "type"])),
     group(clap::ArgGroup::new("to").required(true).args(["to_topic", "same_topic"])),
 )]
 pub struct Arguments {
     /// Every row of the outbox tables.
-    #[arg(long, conflicts_with_all = ["since", "until", "id", "aggregate", "aggregate_type", "type"])]
+    #[arg(long, help_heading = "Which rows (one or more of them)", conflicts_with_all = ["since", "until", "id", "aggregate", "aggregate_type", "type"])]
     all: bool,
     /// Rows from this moment on, by the time column: 2026-11-21T10:00:00Z, 2026-11-21, or how
     /// long ago: 2h, 7d.
-    #[arg(long, value_name = "MOMENT", value_parser = moment::parse)]
+    #[arg(long, help_heading = "Which rows (one or more of them)", value_name = "MOMENT", value_parser = moment::parse)]
     since: Option<i64>,
     /// Rows up to this moment, itself included.
-    #[arg(long, value_name = "MOMENT", value_parser = moment::parse)]
+    #[arg(long, help_heading = "Which rows (one or more of them)", value_name = "MOMENT", value_parser = moment::parse)]
     until: Option<i64>,
     /// Rows with this id; may be given several times.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, help_heading = "Which rows (one or more of them)", value_name = "ID")]
     id: Vec<String>,
     /// Rows of this aggregate id; may be given several times.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, help_heading = "Which rows (one or more of them)", value_name = "ID")]
     aggregate: Vec<String>,
     /// Rows of this aggregate type; may be given several times.
-    #[arg(long, value_name = "TYPE")]
+    #[arg(long, help_heading = "Which rows (one or more of them)", value_name = "TYPE")]
     aggregate_type: Vec<String>,
     /// Rows of this type, as the type column has it; may be given several times.
-    #[arg(long, value_name = "TYPE")]
+    #[arg(long, help_heading = "Which rows (one or more of them)", value_name = "TYPE")]
     r#type: Vec<String>,
     /// Send all of them to this topic.
-    #[arg(long, value_name = "TOPIC")]
+    #[arg(long, help_heading = "Where to (one of them)", value_name = "TOPIC")]
     to_topic: Option<String>,
     /// Send each to the topic where it went the first time: its consumers see it again.
-    #[arg(long)]
+    #[arg(long, help_heading = "Where to (one of them)")]
     same_topic: bool,
     /// Events a second at most.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]

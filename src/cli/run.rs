@@ -24,6 +24,7 @@ pub fn run(environment: Environment) -> Exit {
         }
     };
     start_log(&loaded.config);
+    let configuration = loaded.entries();
     let Loaded { config, warnings, .. } = loaded;
     for warning in warnings {
         tracing::warn!("{warning}");
@@ -41,7 +42,8 @@ pub fn run(environment: Environment) -> Exit {
     let metrics = Metrics::new(&status, &info);
     let _server = match &config.http_addr {
         Some(addr) => {
-            match http::serve(*addr, status.clone(), metrics.clone(), config.http_auth.as_ref()) {
+            let shown = (config.http_auth.as_ref(), configuration);
+            match http::serve(*addr, status.clone(), metrics.clone(), shown) {
                 Ok(server) => Some(server),
                 Err(error) => {
                     output::error(&format!("walpost: {error}"));

@@ -22,8 +22,7 @@ const LOCK_LIMIT: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct Arguments {
-    /// Does it, as the role of DATABASE_URL: one that may create roles and owns the table. Without
-    /// this, the statements are printed.
+    /// Does it, as the role of DATABASE_URL. Without this, the statements are printed.
     #[arg(long)]
     apply: bool,
     /// The role that walpost will have; its password is that of WALPOST_SETUP_PASSWORD.
@@ -32,26 +31,26 @@ pub struct Arguments {
     /// Makes the table of WALPOST_TABLE, where there is none.
     #[arg(long)]
     table: bool,
-    /// Constraints, so that a row that walpost could not send fails in the application's own
+    /// Makes constraints on the table, so that a row that walpost could not send fails in the application's own
     /// transaction.
     #[arg(long)]
     checks: bool,
-    /// Without the right to read the outbox table: no rows of before the first start, no peek.
+    /// Leaves out the right to read the outbox table: no rows of before the first start, no peek.
     #[arg(long, conflicts_with = "prune")]
     no_select: bool,
-    /// The right to delete from the outbox table, for `walpost prune` and WALPOST_PRUNE_AFTER.
+    /// Adds the right to delete from the outbox table, for `walpost prune` and WALPOST_PRUNE_AFTER.
     #[arg(long)]
     prune: bool,
-    /// The slot too. From then on it holds back the server's log until walpost reads it.
+    /// Makes the slot too. From then on it holds back the server's log until walpost reads it.
     #[arg(long)]
     slot: bool,
-    /// Drops slot and publication, after the slot's name was typed.
+    /// Drops slot and publication instead. Asks for the slot's name, to be typed.
     #[arg(long, conflicts_with_all = ["apply", "table", "checks", "no_select", "prune", "slot"])]
     drop: bool,
-    /// Does not ask.
+    /// With --drop: does not ask.
     #[arg(long, requires = "drop")]
     yes: bool,
-    /// As JSON.
+    /// Prints the steps as JSON.
     #[arg(long)]
     json: bool,
 }
@@ -68,7 +67,7 @@ pub fn run(arguments: Arguments, environment: &Environment) -> io::Result<Exit> 
             return Ok(Exit::Configuration);
         }
     };
-    command::run(environment, |config| setup(config, arguments, password))
+    command::run_on_database(environment, |config| setup(config, arguments, password))
 }
 
 async fn setup(

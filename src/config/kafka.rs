@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rdkafka::config::ClientConfig;
 
+use super::Needs;
 use super::reader::{Reader, not_available, word};
 use super::table;
 use super::value::closest;
@@ -29,8 +30,11 @@ const NAMED: &[(&str, &str)] = &[
 type Properties = BTreeMap<String, (String, Secret)>;
 
 /// Reads which Kafka, and how. Gives something usable also after mistakes, which are noted.
-pub(super) fn read(reader: &mut Reader<'_>) -> KafkaOptions {
-    let servers = reader.required("KAFKA_BOOTSTRAP_SERVERS", "is required");
+pub(super) fn read(reader: &mut Reader<'_>, needs: Needs) -> KafkaOptions {
+    let servers = match needs {
+        Needs::Both => reader.required("KAFKA_BOOTSTRAP_SERVERS", "is required"),
+        Needs::Database => reader.filled("KAFKA_BOOTSTRAP_SERVERS"),
+    };
     if let Some(text) = &servers
         && let Err(reason) = check_servers(text)
     {
@@ -52,7 +56,10 @@ pub(super) fn read(reader: &mut Reader<'_>) -> KafkaOptions {
             set(reader, &mut properties, (&variable, property::canonical(&property), value));
         }
     }
-    security::check(reader, &properties);
+    // Half of what a login needs is no mistake where nobody logs in.
+    if needs == Needs::Both || servers.is_some() {
+        security::check(reader, &properties);
+    }
     let properties = properties.into_iter().map(|(name, (_, value))| (name, value)).collect();
     KafkaOptions { bootstrap_servers: servers.unwrap_or_default(), properties }
 }

@@ -80,6 +80,28 @@ fn what_is_missing_is_named() {
 }
 
 #[test]
+fn a_command_without_kafka_needs_no_word_of_it_but_refuses_a_wrong_one() {
+    let load = |more: &[(&str, &str)]| {
+        let source: Variables =
+            more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Config::load_for(&source, Needs::Database)
+    };
+    let url = ("DATABASE_URL", "postgres://u@db/ein%20laden");
+    let loaded = load(&[url]).expect("usable");
+    assert_eq!((loaded.config.name.as_str(), loaded.config.slot.as_str()), ("walpost", "walpost"));
+    load(&[url, ("KAFKA_SECURITY_PROTOCOL", "sasl_ssl")]).expect("usable");
+    for (name, value) in [
+        ("KAFKA_BOOTSTRAP_SERVERS", "kafka:x"),
+        ("KAFKA_SECURITY_PROTOCOL", "sasl-ssl"),
+        ("KAFKA_PROP_LINGER_MSS", "1"),
+        ("WALPOST_TABEL", "a"),
+    ] {
+        let refused = load(&[url, (name, value)]).expect_err(name).to_string();
+        assert!(refused.contains(name), "{refused}");
+    }
+}
+
+#[test]
 fn the_parts_of_the_url_win_over_libpqs_variables() {
     let loaded = load(&[
         (

@@ -1,5 +1,8 @@
 //! What is answered at which path.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -12,9 +15,10 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 
 use crate::config::HttpAuth;
+use crate::config::effective::Entry;
 use crate::metrics::Metrics;
-use crate::status::Status;
 use crate::status::health::Answer;
+use crate::status::{Report, Status};
 
 use super::auth::Gate;
 use super::page;
@@ -34,11 +38,45 @@ struct Sources {
     status: Status,
     metrics: Metrics,
     gate: Option<Gate>,
+    configuration: Arc<[Entry]>,
+}
+
+/// `/status.json`: the report, and the configuration as an object of `{"value": …, "origin": …}`.
+#[derive(serde::Serialize)]
+struct Document {
+    #[serde(flatten)]
+    report: Report,
+    configuration: BTreeMap<String, Shown>,
+}
+
+/// A variable's value as it may be shown; null: not set.
+#[derive(serde::Serialize)]
+struct Shown {
+    value: Option<String>,
+    origin: &'static str,
+}
+
+impl Document {
+    fn of(at: &Sources) -> Self {
+        let shown = |entry: &Entry| {
+            let value = (!entry.value.is_empty()).then(|| entry.value.clone());
+            (entry.name.clone(), Shown { value, origin: entry.origin.as_str() })
+        };
+        Self {
+            report: at.status.report(),
+            configuration: at.configuration.iter().map(shown).collect(),
+        }
+    }
 }
 
 /// All paths.
-pub(super) fn router(status: Status, metrics: Metrics, auth: Option<&HttpAuth>) -> Router {
-    let sources = Sources { status, metrics, gate: auth.map(Gate::new) };
+pub(super) fn router(
+    status: Status,
+    metrics: Metrics,
+    (auth, configuration): (Option<&HttpAuth>, Vec<Entry>),
+) -> Router {
+    let gate = auth.map(Gate::new);
+    let sources = Sources { status, metrics, gate, configuration: configuration.into() };
     Router::new()
         .route("/livez", get(async |State(at): State<Sources>| probe(&at.status.snapshot().live)))
         .route("/readyz", get(async |State(at): State<Sources>| probe(&at.status.snapshot().ready)))
@@ -76,7 +114,7 @@ fn json(at: &Sources, headers: &HeaderMap) -> Response {
     if let Some(refused) = refused(at, headers) {
         return refused;
     }
-    match serde_json::to_string(&at.status.snapshot()) {
+    match serde_json::to_string(&Document::of(at)) {
         Ok(mut body) => {
             body.push('\n');
             answer(StatusCode::OK, JSON, body)
@@ -93,7 +131,8 @@ fn html(at: &Sources, headers: &HeaderMap) -> Response {
     if let Some(refused) = refused(at, headers) {
         return refused;
     }
-    let mut response = answer(StatusCode::OK, HTML, page::render(&at.status.snapshot()));
+    let mut response =
+        answer(StatusCode::OK, HTML, page::render(&at.status.report(), &at.configuration));
     if let Ok(policy) = HeaderValue::from_str(&page::content_security_policy()) {
         response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
     }

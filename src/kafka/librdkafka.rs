@@ -63,6 +63,8 @@ pub enum Happening {
         bytes: u64,
         /// The topic, as [`Topic::address`] has it.
         topic: usize,
+        /// The partition they went to.
+        partition: i32,
     },
     /// A record will not be delivered by this producer, or it is not known whether it was.
     Failed {
@@ -114,19 +116,24 @@ impl Topic {
     }
 }
 
-/// Confirmed records that follow each other under one tag.
+/// Confirmed records that follow each other under one tag and in one partition.
 #[derive(Clone, Copy)]
 struct Run {
     tag: u64,
     count: u32,
     bytes: u64,
     topic: usize,
+    partition: i32,
 }
 
 impl Run {
+    fn place(&self) -> (u64, usize, i32) {
+        (self.tag, self.topic, self.partition)
+    }
+
     fn happening(self) -> Happening {
-        let Self { tag, count, bytes, topic } = self;
-        Happening::Delivered { tag, count, bytes, topic }
+        let Self { tag, count, bytes, topic, partition } = self;
+        Happening::Delivered { tag, count, bytes, topic, partition }
     }
 }
 
@@ -788,14 +795,17 @@ impl Event {
             let tag = record._private.addr() as u64;
             if record.err == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
                 let bytes = record.len.saturating_add(record.key_len) as u64;
-                let topic = record.rkt.addr();
+                let (topic, partition) = (record.rkt.addr(), record.partition);
+                let here = (tag, topic, partition);
                 match &mut run {
-                    Some(run) if run.tag == tag && run.topic == topic && run.count < u32::MAX => {
+                    Some(run) if run.place() == here && run.count < u32::MAX => {
                         run.count += 1;
                         run.bytes += bytes;
                     }
                     _ => {
-                        if let Some(run) = run.replace(Run { tag, count: 1, bytes, topic }) {
+                        if let Some(run) =
+                            run.replace(Run { tag, count: 1, bytes, topic, partition })
+                        {
                             take(run.happening());
                         }
                     }

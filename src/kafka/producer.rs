@@ -28,6 +28,20 @@ pub const CHECKPOINT_TAG: u64 = u64::MAX;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TopicId(usize);
 
+impl TopicId {
+    /// Topics of a producer are numbered from 0 up, in the order in which they became known.
+    #[must_use]
+    pub const fn number(self) -> usize {
+        self.0
+    }
+
+    /// The topic with this number.
+    #[cfg(test)]
+    pub(crate) const fn for_tests(number: usize) -> Self {
+        Self(number)
+    }
+}
+
 /// The producer of one generation.
 #[derive(Debug)]
 pub struct Producer {

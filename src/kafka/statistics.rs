@@ -26,6 +26,8 @@ pub struct Broker {
 pub struct Statistics {
     /// Brokers by their number in the cluster, without those that there was no reason to connect to.
     pub brokers: Vec<Broker>,
+    /// Requests that the client has sent again since it was made, to any broker.
+    pub retries: u64,
 }
 
 #[derive(Deserialize)]
@@ -45,6 +47,9 @@ struct BrokerText {
     connects: i64,
     #[serde(default)]
     rtt: Window,
+    /// Requests that were sent again.
+    #[serde(default)]
+    txretries: u64,
 }
 
 /// Microseconds over the last interval.
@@ -61,6 +66,7 @@ impl Statistics {
     /// It is not what `STATISTICS.md` says.
     pub fn read(text: &str) -> Result<Self, serde_json::Error> {
         let text: Text = serde_json::from_str(text)?;
+        let retries = text.brokers.values().map(|broker| broker.txretries).sum();
         let mut brokers: Vec<_> =
             text.brokers.into_values().filter(|broker| broker.nodeid >= 0).collect();
         brokers.sort_by_key(|broker| broker.nodeid);
@@ -76,7 +82,7 @@ impl Statistics {
                 name: broker.nodename,
             })
             .collect();
-        Ok(Self { brokers })
+        Ok(Self { brokers, retries })
     }
 }
 
@@ -90,6 +96,7 @@ mod tests {
             format!(
                 r#""{name}/{node}": {{"name": "{name}/{node}", "nodeid": {node}, "nodename": "{name}",
                 "state": "{state}", "stateage": 5, "connects": {connects},
+                "txretries": {connects},
                 "rtt": {{"min": 1, "max": 9, "avg": {avg}, "cnt": {cnt}}}, "toppars": {{}}}}"#
             )
         };
@@ -108,6 +115,7 @@ mod tests {
             read.brokers,
             [broker("a:9092", true, Some(0.0015)), broker("b:9092", false, None),]
         );
+        assert_eq!(read.retries, 1 + 4 + 1);
         assert!(Statistics::read("{").is_err());
     }
 }

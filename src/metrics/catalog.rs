@@ -142,14 +142,14 @@ pub const TABLE: &[Definition] = &[
     define("walpost_backpressure_seconds_total", Counter, &[], Now, "Time in which reading was stopped until Kafka confirms."),
 
     define("walpost_produce_errors_total", Counter, &["code"], Now, "Errors that the Kafka client reported for records."),
-    define("walpost_produce_retries_total", Counter, &[], Later, "Record batches that the Kafka client sent again."),
+    define("walpost_produce_retries_total", Counter, &[], Now, "Requests that the producer's Kafka client sent again, by its statistics of every 5 s."),
     define("walpost_broker_up", Gauge, &["broker"], Now, "1 while the connection to the broker is up; brokers that there was no reason to connect to are left out."),
     define("walpost_broker_rtt_seconds", Gauge, &["broker"], Now, "Mean round trip to the broker over the last interval of statistics."),
     define("walpost_producer_generation", Gauge, &[], Now, "Generation of the producer, counted in the checkpoint."),
-    define("walpost_partition_events_total", Counter, &["topic", "partition"], Later, "Events that Kafka confirmed, by partition."),
+    define("walpost_partition_events_total", Counter, &["topic", "partition"], Now, "Events that Kafka confirmed, by partition; of the first 2000 partitions of all topics, the rest of a topic as other."),
     define("walpost_partition_changes_total", Counter, &[], Now, "How often a topic was found with another number of partitions, which moves keys between them."),
-    define("walpost_partition_skew_ratio", Gauge, &["topic"], Later, "Events of the busiest partition over the mean of all."),
-    define("walpost_hot_key_share", Gauge, &["topic"], Later, "Share of a topic's events that have its most frequent key."),
+    define("walpost_partition_skew_ratio", Gauge, &["topic"], Now, "Events of the busiest partition over the mean of all in the last minute; 1 is even, 0: fewer than 100 events."),
+    define("walpost_hot_key_share", Gauge, &["topic"], Now, "Share of a topic's events of the last minutes that have its most frequent key, at least; 0: fewer than 100 events."),
 
     define("walpost_checkpoint_age_seconds", Gauge, &[], Now, "Time since the last checkpoint was confirmed; before the first one, since the start."),
     define("walpost_checkpoints_total", Counter, &[], Now, "Checkpoints that Kafka confirmed."),

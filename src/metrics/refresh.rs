@@ -5,9 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use metrics::{Counter, Gauge};
 
 use crate::lsn::Lsn;
-use crate::status::counts::TOPICS_MAX;
+use crate::status::counts::{OTHER, TOPICS_MAX};
 use crate::status::facts::WalStatus;
-use crate::status::snapshot::{SlotView, Snapshot, Until};
+use crate::status::snapshot::{SlotView, Snapshot, TopicTotal, Until};
 use crate::status::{HaltCode, State};
 
 use super::ConfigInfo;
@@ -170,6 +170,8 @@ struct WorkSeries {
     leader: Gauge,
     events: Family<Counter>,
     event_bytes: Family<Counter>,
+    skew: Family<Gauge>,
+    hot_key: Family<Gauge>,
     transactions: Counter,
     duplicates_suppressed: Counter,
     snapshot_rows: Counter,
@@ -200,6 +202,12 @@ impl WorkSeries {
             event_bytes: Family::new("topic", TOPICS_MAX + 1, |registry, labels| {
                 registry.counter("walpost_event_bytes_total", labels)
             }),
+            skew: Family::new("topic", TOPICS_MAX + 1, |registry, labels| {
+                registry.gauge("walpost_partition_skew_ratio", labels)
+            }),
+            hot_key: Family::new("topic", TOPICS_MAX + 1, |registry, labels| {
+                registry.gauge("walpost_hot_key_share", labels)
+            }),
             transactions: counter("walpost_transactions_total"),
             duplicates_suppressed: counter("walpost_duplicates_suppressed_total"),
             snapshot_rows: counter("walpost_snapshot_rows_total"),
@@ -220,6 +228,10 @@ impl WorkSeries {
         for total in &snapshot.topics {
             self.events.of(registry, &total.topic).absolute(total.events);
             self.event_bytes.of(registry, &total.topic).absolute(total.bytes);
+            let skew = total.skew.map_or(0.0, |skew| skew.ratio);
+            self.skew.of(registry, &total.topic).set(skew);
+            self.hot_key.of(registry, &total.topic).set(total.hot_key_share.unwrap_or(0.0));
+            partitions(registry, total);
         }
         self.transactions.absolute(snapshot.counts.transactions);
         self.duplicates_suppressed.absolute(snapshot.counts.duplicates_suppressed);
@@ -238,6 +250,20 @@ impl WorkSeries {
             |until: Option<Until>| until.map_or(f64::INFINITY, |until| unix_seconds(until.at));
         self.postgres_certificate.set(expiry(snapshot.postgres.certificate_expires));
         self.kafka_certificate.set(expiry(snapshot.kafka.certificate_expires));
+    }
+}
+
+/// The series of a topic's partitions; the counts have made an end of their number.
+fn partitions(registry: &Registry, total: &TopicTotal) {
+    let count = |partition: &str, events| {
+        let labels = [("topic", total.topic.as_str()), ("partition", partition)];
+        registry.counter("walpost_partition_events_total", &labels).absolute(events);
+    };
+    for (partition, events) in total.partitions.iter().enumerate() {
+        count(&partition.to_string(), *events);
+    }
+    if total.other_partitions > 0 {
+        count(OTHER, total.other_partitions);
     }
 }
 

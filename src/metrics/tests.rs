@@ -22,7 +22,9 @@ fn new() -> (Status, Metrics) {
 fn worked() -> (Status, Metrics) {
     let (status, metrics) = new();
     metrics.upkeep();
-    metrics.topic("outbox.event.order").delivered(3, 300);
+    let topic = metrics.topic("outbox.event.order");
+    status.counts().partitions(&topic, 2);
+    topic.delivered(3, 300, 0);
     metrics.event_latency(Duration::from_millis(3), 3);
     metrics.produce_error("MSG_TIMED_OUT");
     metrics.broker("kafka:9092", true, Some(0.002));
@@ -141,7 +143,7 @@ fn numbers_are_those_of_the_status_at_the_time_of_asking() {
 #[test]
 fn counts_of_topics_rows_and_pauses_are_shown() {
     let (_, metrics) = worked();
-    metrics.topic("outbox.event.order").delivered(1, 50);
+    metrics.topic("outbox.event.order").delivered(1, 50, 0);
     metrics.bad_row("too_large");
     metrics.dead_letter("too_large");
     metrics.bad_row("a word nobody listed");
@@ -158,6 +160,38 @@ fn counts_of_topics_rows_and_pauses_are_shown() {
     assert!(value(&text, paused) > 0.0);
     let bucket = r#"walpost_event_latency_seconds_bucket{connector="shop.walpost",le="0.005"}"#;
     assert_eq!(value(&text, bucket), 3.0);
+}
+
+#[test]
+fn partitions_are_counted_and_compared_with_each_other() {
+    let (status, metrics) = worked();
+    let topic = metrics.topic("outbox.event.order");
+    topic.delivered(4, 1, 1);
+    topic.delivered(2, 1, 77);
+    topic.hot_key(Some(0.25));
+    let series = |name: &str, more: &str| {
+        format!(r#"{name}{{connector="shop.walpost",topic="outbox.event.order"{more}}}"#)
+    };
+    let check = |name: &str, more: &str, expected: f64| {
+        assert_eq!(value(&metrics.render(), &series(name, more)), expected, "{name}");
+    };
+    check("walpost_partition_events_total", r#",partition="0""#, 3.0);
+    check("walpost_partition_events_total", r#",partition="1""#, 4.0);
+    check("walpost_partition_events_total", r#",partition="other""#, 2.0);
+    check("walpost_hot_key_share", "", 0.25);
+    check("walpost_partition_skew_ratio", "", 0.0);
+    topic.hot_key(None);
+    check("walpost_hot_key_share", "", 0.0);
+    // A thousand topics of many partitions: the series have an end.
+    for n in 0..1_200 {
+        let topic = metrics.topic(&format!("many-{n}"));
+        status.counts().partitions(&topic, 50);
+        (0..50).for_each(|partition| topic.delivered(1, 1, partition));
+    }
+    let text = metrics.render();
+    let found = text.lines().filter(|line| line.starts_with("walpost_partition_events_total{"));
+    let found = found.count();
+    assert!((1_000..=3_000).contains(&found), "{found}");
 }
 
 #[test]

@@ -49,10 +49,10 @@ impl Pipeline {
                 stored = true;
                 violation = ledger.checkpoint_delivered().err().or(violation.take());
             }
-            Happening::Delivered { tag, count, bytes, topic } => {
+            Happening::Delivered { tag, count, bytes, topic, partition } => {
                 confirmed = true;
                 if let Some(counts) = counts.get(&topic) {
-                    counts.delivered(u64::from(count), bytes);
+                    counts.delivered(u64::from(count), bytes, partition);
                 }
                 let result = ledger.delivered(tag, count, |settled| {
                     if in_snapshot {

@@ -4,6 +4,7 @@
 //! then fail, and a failed delivery ends the generation. So the brokers are asked first, on a
 //! thread that may block, while the loop goes on with everything but rows.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -114,8 +115,10 @@ impl Pipeline {
             Resolution::Known { topic, partitions } => {
                 tracing::info!(topic = name, partitions, "writing to a topic");
                 self.settings.known_topics.add(&name, partitions);
-                self.counts.insert(topic.address(), self.rows.teller.topic(&name));
+                let count = self.rows.teller.topic_of(&name, partitions);
+                self.counts.insert(topic.address(), Arc::clone(&count));
                 let id = self.rows.producer.learn(&name, topic);
+                self.rows.keys.learn(id, count);
                 self.takes_batches_of(&name, id, answer.limit);
             }
             Resolution::Unknown if !letters && self.settings.known_topics.contains(&name) => {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
+use super::keys::Keys;
 use super::refusal::{Alone, Place, Refusals, Sent, SnapshotRowDigest, Way};
 use super::tell::Teller;
 use crate::cloudevent::{BadRow, Encoder, Event, Reason, Unencoded};
@@ -143,6 +144,8 @@ pub(super) struct Rows {
     pub(super) registry_refuses: Option<Failure>,
     /// Rows that Kafka does not have, since this was last looked at.
     pub(super) kept: Vec<KeptRow>,
+    /// How much of a topic one key has.
+    pub(super) keys: Keys,
     pub(super) commit_time: PgTimestamp,
     warned_of_other_changes: bool,
     warned_of_left_out_headers: bool,
@@ -177,6 +180,7 @@ impl Rows {
             refusals,
             registry_refuses: None,
             kept: Vec::new(),
+            keys: Keys::new(),
             commit_time: PgTimestamp::default(),
             warned_of_other_changes: false,
             warned_of_left_out_headers: false,
@@ -318,7 +322,7 @@ impl Rows {
         place: Place,
     ) -> Result<Taken, Failure> {
         let position = place.position();
-        let Self { encoder, producer, ledger, refusals, .. } = self;
+        let Self { encoder, producer, ledger, refusals, keys, .. } = self;
         let encoded = match refusals.of(place) {
             Some(said) => Err(BadRow::new("payload", Reason::RefusedByBroker, said).into()),
             None => encoder.encode(mapping, row, self.commit_time),
@@ -337,6 +341,7 @@ impl Rows {
                                 self.warned_of_left_out_headers = true;
                                 tracing::warn!(%position, "the headers column has names that would override the event's own; they are left out, here and in later rows");
                             }
+                            keys.note(topic, event.key);
                             ledger.enqueued(bytes + EVENT_OVERHEAD);
                             Ok(taken(way, Alone { place, sent: Sent::Event }))
                         }

@@ -106,6 +106,13 @@ impl Teller {
         self.metrics.topic(name)
     }
 
+    /// The count of a topic that was found to have so many partitions.
+    pub(crate) fn topic_of(&self, name: &str, partitions: usize) -> Arc<TopicCount> {
+        let topic = self.metrics.topic(name);
+        self.status.counts().partitions(&topic, partitions);
+        topic
+    }
+
     pub(super) fn bad_row(&self, reason: &'static str) {
         self.metrics.bad_row(reason);
     }
@@ -157,10 +164,12 @@ impl Teller {
             facts.oldest_in_hand = progress.oldest_in_hand.and_then(system_time);
             facts.postgres.connected = true;
             facts.postgres.last_stream_message = Some(ago(progress.last_stream_message));
-            facts.postgres.last_contact = Some(progress.last_stream_message);
+            // The catalog may have answered since, all the more while the stream is not read.
+            let heard = Some(progress.last_stream_message);
+            facts.postgres.last_contact = facts.postgres.last_contact.max(heard);
             if progress.last_confirmation.is_some() {
                 facts.kafka.last_confirmation = progress.last_confirmation;
-                facts.kafka.last_contact = progress.last_confirmation;
+                facts.kafka.last_contact = facts.kafka.last_contact.max(progress.last_confirmation);
             }
             facts.kafka.certificate_expires = progress.kafka_certificate.and_then(moment);
             facts.last_checkpoint = progress.last_checkpoint.or(facts.last_checkpoint);
@@ -216,6 +225,7 @@ impl Teller {
         self.metrics.backpressure(false);
         self.status.update(|facts| {
             facts.leader = false;
+            facts.catalog_checked = None;
             facts.postgres.connected = false;
             facts.oldest_in_hand = None;
             facts.waits_for_registry = None;
@@ -237,6 +247,12 @@ impl Teller {
             facts.postgres.server_version = Some(version);
             facts.postgres.last_contact = Some(Instant::now());
         });
+    }
+
+    /// How far the server's clock is from ours; to be told right after it answered.
+    pub(crate) fn clock_skew(&self, server: &Server) {
+        let skew = micros_to_seconds(server.clock_skew_micros());
+        self.status.update(|facts| facts.clock_skew_seconds = skew);
     }
 
     /// When the certificate expires that the server has shown, in seconds since 1970.
@@ -261,7 +277,7 @@ impl Teller {
     }
 
     /// Another holds the slot.
-    pub(crate) fn standby(&self, slot: &Slot) {
+    pub(crate) fn standby(&self, server: &Server, slot: &Slot) {
         let now = Instant::now();
         let holder = slot.holder.as_ref();
         self.status.update(|facts| {
@@ -273,6 +289,7 @@ impl Teller {
                 application: holder.and_then(|holder| holder.application_name.clone()),
                 address: holder.and_then(|holder| holder.client_addr.clone()),
             });
+            facts.slot = Some(slot_facts(server, slot));
             facts.freshness.watch(Watch::Slot);
             if let Some(confirmed) = slot.confirmed_flush_lsn {
                 facts.freshness.covered(confirmed);
@@ -287,6 +304,19 @@ impl Teller {
 
     pub(crate) fn catalog_trouble(&self, failure: &Failure) {
         failure.tell_without_halting(&self.status);
+    }
+
+    /// The server's log ends here.
+    pub(crate) fn log_ends(&self, end: Lsn) {
+        self.status.update(|facts| {
+            facts.positions.wal_end = facts.positions.wal_end.max(Some(end));
+            facts.freshness.server_at(end, Instant::now());
+        });
+    }
+
+    /// Publication and tables were found to be as at the start.
+    pub(crate) fn catalog_is_as_before(&self) {
+        self.status.update(|facts| facts.catalog_checked = Some(Instant::now()));
     }
 
     /// The catalog was asked while the stream runs.

@@ -9,6 +9,8 @@ use tokio::time::Instant;
 
 use super::snapshot::{Snapshot, TopicTotal};
 
+pub use super::topic::TopicCount;
+
 /// How many topics are counted by name. A topic may come from a row, so the number of series has
 /// to have an end; what is past it is counted together under [`OTHER`].
 pub const TOPICS_MAX: usize = 1_000;
@@ -17,26 +19,17 @@ pub const TOPICS_MAX: usize = 1_000;
 /// then the two are counted together.
 pub const OTHER: &str = "other";
 
-/// Events that Kafka confirmed for one topic.
-#[derive(Debug, Default)]
-pub struct TopicCount {
-    events: AtomicU64,
-    bytes: AtomicU64,
-}
-
-impl TopicCount {
-    /// Adds confirmed events and their bytes (key, value and headers).
-    pub fn delivered(&self, events: u64, bytes: u64) {
-        self.events.fetch_add(events, Ordering::Relaxed);
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-}
+/// How many series of single partitions there are at most, of all topics together. A topic whose
+/// partitions do not all find room has none.
+pub const PARTITIONS_MAX: usize = 2_000;
 
 /// Everything that is counted and that the status page shows as well as `/metrics`.
 #[derive(Debug)]
 pub struct Counts {
     topics: Mutex<HashMap<String, Arc<TopicCount>>>,
     other: Arc<TopicCount>,
+    /// Counts of partitions that are still to be had.
+    partitions_left: Mutex<usize>,
     transactions: AtomicU64,
     duplicates_suppressed: AtomicU64,
     snapshot_rows: AtomicU64,
@@ -50,6 +43,7 @@ impl Counts {
         Self {
             topics: Mutex::new(HashMap::new()),
             other: Arc::default(),
+            partitions_left: Mutex::new(PARTITIONS_MAX),
             transactions: AtomicU64::new(0),
             duplicates_suppressed: AtomicU64::new(0),
             snapshot_rows: AtomicU64::new(0),
@@ -72,6 +66,26 @@ impl Counts {
         let topic = Arc::<TopicCount>::default();
         topics.insert(name.to_owned(), Arc::clone(&topic));
         topic
+    }
+
+    /// A topic was found to have so many partitions.
+    pub fn partitions(&self, topic: &TopicCount, partitions: usize) {
+        if std::ptr::eq(topic, &raw const *self.other) {
+            // Several topics together have no partitions that could be compared.
+            return;
+        }
+        let mut left = self.partitions_left.lock().unwrap_or_else(PoisonError::into_inner);
+        *left = left.saturating_sub(topic.has_partitions(partitions, *left));
+    }
+
+    /// Takes rates and skews of the last minute.
+    pub(super) fn mark(&self, now: Instant) {
+        let topics: Vec<_> = {
+            let topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+            topics.values().map(Arc::clone).collect()
+        };
+        topics.iter().for_each(|topic| topic.mark(now));
+        self.other.mark(now);
     }
 
     /// Adds transactions whose every event Kafka confirmed.
@@ -105,17 +119,13 @@ impl Counts {
 
     /// Topics, the busiest first.
     pub(super) fn fill(&self, snapshot: &mut Snapshot, now: Instant) {
-        let total = |name: &str, topic: &TopicCount| TopicTotal {
-            topic: name.to_owned(),
-            events: topic.events.load(Ordering::Relaxed),
-            bytes: topic.bytes.load(Ordering::Relaxed),
-        };
         let mut topics: Vec<TopicTotal> = {
             let topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
-            topics.iter().map(|(name, topic)| total(name, topic)).collect()
+            topics.iter().map(|(name, topic)| topic.total(name)).collect()
         };
-        if self.other.events.load(Ordering::Relaxed) > 0 {
-            topics.push(total(OTHER, &self.other));
+        let other = self.other.total(OTHER);
+        if other.events > 0 {
+            topics.push(other);
         }
         topics.sort_by(|a, b| b.events.cmp(&a.events).then_with(|| a.topic.cmp(&b.topic)));
         let counts = &mut snapshot.counts;
@@ -181,10 +191,10 @@ mod tests {
     fn topics_past_the_maximum_are_counted_together() {
         let counts = Counts::new();
         for n in 0..TOPICS_MAX + 5 {
-            counts.topic(&format!("topic-{n}")).delivered(1, 10);
+            counts.topic(&format!("topic-{n}")).delivered(1, 10, 0);
         }
-        counts.topic("topic-0").delivered(3, 30);
-        counts.topic(OTHER).delivered(1, 10);
+        counts.topic("topic-0").delivered(3, 30, 0);
+        counts.topic(OTHER).delivered(1, 10, 0);
         let mut snapshot = Snapshot::for_tests();
         counts.fill(&mut snapshot, Instant::now());
         assert_eq!(snapshot.topics.len(), TOPICS_MAX + 1);

@@ -30,6 +30,8 @@ pub struct Facts {
     pub leader: bool,
     /// When the last checkpoint was confirmed.
     pub last_checkpoint: Option<Instant>,
+    /// When publication and tables were last found to be as at the start.
+    pub catalog_checked: Option<Instant>,
     /// The server's clock minus ours, in seconds.
     pub clock_skew_seconds: f64,
     /// Commit time, on the server's clock, of the oldest transaction that was received and is not
@@ -77,6 +79,8 @@ pub struct KafkaFacts {
 pub struct Positions {
     /// Taken from the stream, also where it held no row.
     pub received: Option<Lsn>,
+    /// Handed to the Kafka client, up to the end of the last whole transaction.
+    pub sent: Option<Lsn>,
     /// Everything below was confirmed by Kafka; moves with `received` while nothing is in hand.
     pub confirmed: Option<Lsn>,
     /// Stored in the checkpoint topic.
@@ -218,6 +222,7 @@ impl Facts {
             holder: None,
             leader: false,
             last_checkpoint: None,
+            catalog_checked: None,
             clock_skew_seconds: 0.0,
             oldest_in_hand: None,
             snapshot: None,
@@ -268,6 +273,7 @@ impl Facts {
         snapshot.slot = self.slot.as_ref().map(SlotView::of);
         snapshot.holder.clone_from(&self.holder);
         snapshot.leader = self.leader;
+        snapshot.catalog_checked = self.catalog_checked.map(|at| clock.ago(at));
         snapshot.last_checkpoint = self.last_checkpoint.map(|at| clock.ago(at));
     }
 }

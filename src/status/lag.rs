@@ -16,7 +16,9 @@
 //! middle of decoding a large transaction (PeerDB issue 4573). Samples (moment, L) that are not
 //! yet covered are kept, so that behind a backlog without outbox rows the lag is that of the WAL
 //! being read, and not a saw tooth. The method is that of kafka-lag-exporter's lookup table,
-//! without its interpolation: the answer is late by at most the interval of the samples.
+//! without its interpolation: the answer is late by at most the interval of the samples. The end of
+//! the log may be ahead for [`Watch::patience`] before it counts, so what the stream has not shown
+//! is seen after at most that and one interval, and then counts from when it was ahead.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -25,7 +27,7 @@ use tokio::time::Instant;
 
 use crate::lsn::Lsn;
 
-/// A proof older than this says nothing about now. The server is asked every few seconds, and a
+/// A proof older than this says nothing about now. The server is asked every second, and a
 /// standby sees the other instance's slot move every 10 s when the outbox is quiet.
 const PROOF_HOLDS: Duration = Duration::from_secs(30);
 

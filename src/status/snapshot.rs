@@ -23,19 +23,23 @@
 //!                "certificate_expires": {"at": "…", "seconds_left": 86400.0}},
 //!   "kafka": {"connected": true, "last_contact": null, "last_confirmation": null, "generation": 7,
 //!             "certificate_expires": null},
-//!   "positions": {"received": "0/1A2B3C8", "confirmed": "0/1A2B3C8", "checkpointed": "0/1A2B3C8",
-//!                 "flushed": "0/1A2B3C8", "wal_end": "0/1A2B3C8"},
+//!   "positions": {"received": "0/1A2B3C8", "sent": "0/1A2B3C8", "confirmed": "0/1A2B3C8",
+//!                 "checkpointed": "0/1A2B3C8", "flushed": "0/1A2B3C8", "wal_end": "0/1A2B3C8"},
 //!   "lag": {"seconds": 0.0, "caught_up": true, "received_bytes": 0, "confirmed_bytes": 0},
 //!   "in_flight": {"events": 0, "bytes": 0, "limit_bytes": 16777216},
 //!   "waits_for_registry": null,
 //!   "slot": {"active": true, "wal_status": "reserved", "retained_bytes": 56, "safe_bytes": null,
 //!            "keep_limit_bytes": null, "confirmed_flush_lag_bytes": 0, "catalog_xmin_age": 3,
 //!            "spill_bytes": 0},
+//!   "catalog_checked": {"at": "…", "seconds_ago": 2.1},
 //!   "snapshot": null,
 //!   "last_checkpoint": null,
 //!   "counts": {"events": 10, "bytes": 5120, "transactions": 4, "duplicates_suppressed": 0,
 //!              "snapshot_rows": 0, "bad_rows": 0, "dead_letters": 0, "backpressure_seconds": 0.0},
-//!   "topics": [{"topic": "outbox.event.order", "events": 10, "bytes": 5120}],
+//!   "topics": [{"topic": "outbox.event.order", "events": 10, "bytes": 5120,
+//!               "events_per_second": 0.2, "hot_key_share": null,
+//!               "skew": {"ratio": 1.4, "partition": 2}, "partitions": [3, 3, 4],
+//!               "other_partitions": 0}],
 //!   "errors": [{"at": "…", "seconds_ago": 12.0, "times": 3, "code": "connect",
 //!               "message": "…", "hint": "…"}],
 //!   "tasks": [{"task": "pipeline", "seconds_since_beat": 0.02}]
@@ -60,6 +64,7 @@ use super::health::{self, Answer};
 use super::heartbeat::TaskAge;
 use super::rfc3339;
 use super::state::State;
+use super::topic::Skew;
 use super::verdict;
 
 /// Now, on both clocks: spans are taken on the one that never jumps.
@@ -158,6 +163,8 @@ pub struct Snapshot {
     pub waits_for_registry: Option<String>,
     /// The slot as last polled.
     pub slot: Option<SlotView>,
+    /// When publication and tables were last found to be as at the start.
+    pub catalog_checked: Option<Ago>,
     /// How far the snapshot of a first start is.
     pub snapshot: Option<SnapshotFacts>,
     /// When the last checkpoint was confirmed.
@@ -282,7 +289,7 @@ pub struct Totals {
 }
 
 /// Events confirmed for one topic.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct TopicTotal {
     /// The topic.
     pub topic: String,
@@ -290,6 +297,16 @@ pub struct TopicTotal {
     pub events: u64,
     /// Their keys and values.
     pub bytes: u64,
+    /// Over the last minute; `null`: not known yet.
+    pub events_per_second: Option<f64>,
+    /// Share of the most frequent key among the events of the last minutes; `null`: too few.
+    pub hot_key_share: Option<f64>,
+    /// How unevenly partitions were used in the last minute; `null`: too few events.
+    pub skew: Option<Skew>,
+    /// Events by partition, from 0 up; empty past the first 2,000 partitions of all topics.
+    pub partitions: Vec<u64>,
+    /// Events of partitions that are not listed.
+    pub other_partitions: u64,
 }
 
 impl Snapshot {
@@ -318,6 +335,7 @@ impl Snapshot {
             in_flight: InFlight::default(),
             waits_for_registry: None,
             slot: None,
+            catalog_checked: None,
             snapshot: None,
             last_checkpoint: None,
             counts: Totals::default(),
@@ -368,7 +386,7 @@ mod tests {
         // serde_json sorts the keys of a map.
         assert_eq!(
             members.join(" "),
-            "at counts errors halt holder in_flight kafka lag last_checkpoint leader live name \
+            "at catalog_checked counts errors halt holder in_flight kafka lag last_checkpoint leader live name \
              positions postgres ready slot slot_name snapshot started startup state state_since tasks \
              topics verdict version waits_for_registry"
         );

@@ -6,10 +6,32 @@ use super::snapshot::Snapshot;
 use super::span::{spoken, spoken_bytes};
 use super::state::State;
 
-/// The sentence. A quiet source is caught up and never "behind by the age of its last event".
+/// What is going on, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    pub(super) sentence: String,
+    pub(super) next: Option<String>,
+}
+
+/// Both in one sentence.
 pub(super) fn verdict(snapshot: &Snapshot) -> String {
+    let Verdict { mut sentence, next } = of(snapshot);
+    if let Some(next) = next {
+        sentence.push_str("; next step: ");
+        sentence.push_str(&next);
+    }
+    sentence
+}
+
+/// A quiet source is caught up and never "behind by the age of its last event".
+pub(super) fn of(snapshot: &Snapshot) -> Verdict {
+    let mut next = None;
     let mut sentence = match snapshot.state {
-        State::Starting => starting(snapshot),
+        State::Starting => {
+            let (sentence, hint) = starting(snapshot);
+            next = hint;
+            sentence
+        }
         State::Standby => standby(snapshot),
         State::Snapshotting => snapshotting(snapshot),
         State::Streaming => format!("streaming, {}; {}", behind(snapshot), confirmed(snapshot)),
@@ -28,7 +50,10 @@ pub(super) fn verdict(snapshot: &Snapshot) -> String {
             "draining: stopping once Kafka has confirmed the {} events in flight",
             snapshot.in_flight.events
         ),
-        State::Halted => halted(snapshot),
+        State::Halted => {
+            next = snapshot.halt.as_ref().map(|halt| halt.hint.clone());
+            halted(snapshot)
+        }
     };
     let wal_status = snapshot.slot.as_ref().and_then(|slot| slot.wal_status);
     if wal_status == Some(WalStatus::Unreserved) && snapshot.halt.is_none() {
@@ -40,7 +65,7 @@ pub(super) fn verdict(snapshot: &Snapshot) -> String {
         sentence.push_str("; ");
         sentence.push_str(&snapshot.live.reason);
     }
-    sentence
+    Verdict { sentence, next }
 }
 
 fn snapshotting(snapshot: &Snapshot) -> String {
@@ -86,7 +111,8 @@ fn confirmed(snapshot: &Snapshot) -> String {
     }
 }
 
-fn starting(snapshot: &Snapshot) -> String {
+/// What is waited for, and what the last error of this attempt says to do.
+fn starting(snapshot: &Snapshot) -> (String, Option<String>) {
     let what = health::unreached(snapshot)
         .unwrap_or_else(|| "connected, preparing to read the slot".to_owned());
     // An error of this attempt says more than the silence it causes.
@@ -96,15 +122,10 @@ fn starting(snapshot: &Snapshot) -> String {
         .filter(|error| error.when.seconds_ago <= snapshot.state_since.seconds_ago);
     match error {
         Some(error) => {
-            let mut text =
-                format!("starting: {what}; last error ({}): {}", error.code, error.message);
-            if !error.hint.is_empty() {
-                text.push_str("; next step: ");
-                text.push_str(&error.hint);
-            }
-            text
+            let text = format!("starting: {what}; last error ({}): {}", error.code, error.message);
+            (text, (!error.hint.is_empty()).then(|| error.hint.clone()))
         }
-        None => format!("starting: {what}"),
+        None => (format!("starting: {what}"), None),
     }
 }
 
@@ -136,7 +157,7 @@ fn halted(snapshot: &Snapshot) -> String {
         None => "halted".to_owned(),
         Some(halt) => {
             let code = halt.code.as_str();
-            format!("halted ({code}): {}; next step: {}", halt.message, halt.hint)
+            format!("halted ({code}): {}", halt.message)
         }
     }
 }

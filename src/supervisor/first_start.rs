@@ -415,7 +415,7 @@ pub(super) fn create_slot_waits(doing: &str, limit: Duration) -> Failure {
     Failure::Again {
         code: "slot_creation_waits",
         message: format!("failed to {doing} within {limit:?}: it waits for running transactions to end"),
-        hint: Some("SELECT pid, xact_start, query FROM pg_stat_activity ORDER BY xact_start; and pg_prepared_xacts: end the oldest".to_owned()),
+        hint: Some("`walpost check` names those that it may see, with the statement that ends each; or SELECT pid, xact_start FROM pg_stat_activity ORDER BY xact_start, and SELECT gid, prepared, database FROM pg_prepared_xacts".to_owned()),
     }
 }
 

@@ -51,6 +51,7 @@ pub(super) fn count(config: Config, topics: KnownTopics, teller: Teller) -> Join
             for (name, now) in counts.await.ok().flatten().unwrap_or_default() {
                 if let Some(before) = topics.counted(&name, now) {
                     teller.metrics.partitions_changed();
+                    teller.topic_of(&name, now);
                     tracing::warn!(
                         topic = name,
                         before,

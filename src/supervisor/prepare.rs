@@ -177,6 +177,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
                 .server()
                 .await
                 .map_err(|error| Failure::postgres("ask the server for its settings", &error))?;
+            self.teller.clock_skew(&server);
             self.teller.postgres_contact(&server);
             self.teller.postgres_certificate(catalog.certificate_not_after());
             Ok((catalog, server))
@@ -241,7 +242,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
                 );
                 self.teller.status.set_state(State::Standby);
             }
-            self.teller.standby(&slot);
+            self.teller.standby(&reached.server, &slot);
             self.teller.postgres_contact(&reached.server);
             if asked_kafka.elapsed() >= STANDBY_KAFKA_POLL {
                 asked_kafka = tokio::time::Instant::now();

@@ -26,6 +26,10 @@ use crate::status::HaltCode;
 /// A change is named within ten seconds; this leaves room for a slow answer.
 const POLL: Duration = Duration::from_secs(3);
 
+/// Between two looks the end of the log is asked for this often: what the stream does not say,
+/// while the server decodes a large transaction, is that there is more to come.
+const END_POLL: Duration = Duration::from_secs(1);
+
 /// How long an answer may take.
 const LIMIT: Duration = Duration::from_secs(5);
 
@@ -92,7 +96,7 @@ pub(super) fn watch(
                     tracing::debug!("the catalog cannot be watched: {failure}");
                 }
             }
-            tokio::time::sleep(POLL).await;
+            watch.follow_the_end().await;
         }
     });
     Watching { facts, task }
@@ -138,6 +142,7 @@ impl Watch {
         match looked.await.map_err(slow)? {
             Ok(renamed) => {
                 self.say_renamed(renamed);
+                self.teller.catalog_is_as_before();
                 self.seen = now;
                 self.moment = Some(moment(&server));
                 Ok(())
@@ -150,6 +155,25 @@ impl Watch {
                     proof::place(now),
                 );
                 Err(Failure::halt(code, message, hint))
+            }
+        }
+    }
+
+    /// Waits until it is time for the next look, and tells meanwhile where the log ends. A failure
+    /// is left to the look to tell.
+    async fn follow_the_end(&mut self) {
+        let until = tokio::time::Instant::now() + POLL;
+        loop {
+            let next = until.min(tokio::time::Instant::now() + END_POLL);
+            tokio::time::sleep_until(next).await;
+            if next == until {
+                return;
+            }
+            let Some(catalog) = self.catalog.as_ref().filter(|catalog| !catalog.is_closed()) else {
+                continue;
+            };
+            if let Ok(Ok(end)) = tokio::time::timeout(LIMIT, catalog.wal_end()).await {
+                self.teller.log_ends(end);
             }
         }
     }

@@ -3,12 +3,27 @@
 //! Method: real servers, broken for real in one way each. Where the remedy is SQL or a command of
 //! Kafka's, it is executed as it was printed, and the finding must be gone.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::servers::{Database, Kafka, Postgres, Session, Settings};
 
+mod broken_between;
 mod broken_kafka;
 mod broken_postgres;
+mod broken_publication;
+mod broken_slot;
+mod broken_table;
+mod list;
+mod rights;
+
+/// Makes the publication that walpost would make.
+const PUBLICATION: &str = "create publication walpost for table public.outbox
+    with (publish = 'insert', publish_via_partition_root = true)";
+
+/// Warned of everywhere here: tests connect as superuser, nothing limits a slot, there is one broker.
+const HERE: &[&str] = &["role", "max_slot_wal_keep_size", "topic_copies", "transactions"];
 
 /// What one run of `walpost check --json` said.
 #[derive(Debug)]
@@ -41,19 +56,36 @@ impl Checked {
         self.findings.iter().filter(move |finding| finding["level"] == level)
     }
 
-    /// Asserts that nothing stands in the way.
+    /// Asserts that nothing stands in the way, and that nothing is said but what is true of every
+    /// server here.
     #[track_caller]
     fn is_ready(&self) {
-        assert_eq!(self.of("problem").count(), 0, "{self:#?}");
-        assert_eq!(self.code, 0);
+        self.is_ready_but_for(&[]);
     }
 
-    /// The one problem, which must be under `check` and say `text`.
+    /// As [`is_ready`](Self::is_ready), and warns under each of `checks`.
+    #[track_caller]
+    fn is_ready_but_for(&self, checks: &[&str]) {
+        assert_eq!(self.of("problem").count(), 0, "{self:#?}");
+        assert_eq!(self.code, 0);
+        let warned: BTreeSet<_> =
+            self.of("warning").filter_map(|finding| finding["check"].as_str()).collect();
+        let unknown: Vec<_> = warned.iter().filter(|check| !HERE.contains(check)).collect();
+        let unknown: Vec<&str> = unknown.into_iter().copied().collect();
+        let mut expected = checks.to_vec();
+        expected.sort_unstable();
+        assert_eq!(unknown, expected, "{self:#?}");
+    }
+
+    /// The one problem, which must be under `check` and say `text`; nothing else is found.
     #[track_caller]
     fn problem(&self, check: &str, text: &str) -> &Value {
         let problems: Vec<_> = self.of("problem").collect();
         let [problem] = problems.as_slice() else { panic!("one problem, not {problems:#?}") };
         assert_eq!(problem["check"], check, "{problem:#}");
+        let known = |warning: &&Value| HERE.iter().any(|known| warning["check"] == *known);
+        let beside: Vec<_> = self.of("warning").filter(|warning| !known(warning)).collect();
+        assert!(beside.iter().all(|warning| warning["check"] == check), "{beside:#?}");
         let found = problem["found"].as_str().expect("a text");
         assert!(found.contains(text), "{found}");
         assert!(!problem["why"].as_str().expect("a text").is_empty());
@@ -173,6 +205,22 @@ fn the_text_ends_in_the_verdict_and_has_what_the_json_has() {
     let last = finished.stdout.lines().last().expect("a line");
     assert_eq!(last, json.verdict["text"].as_str().expect("a text"));
     assert!(last.starts_with("not ready: 1 problem"), "{last}");
+    let levels = ["ok", "warning", "problem"];
+    let said: Vec<_> = finished
+        .stdout
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            let level =
+                words.next().filter(|level| levels.contains(level) && !line.starts_with(' '));
+            Some((level?, words.next()?))
+        })
+        .collect();
+    let text = |finding: &Value, member: &str| finding[member].as_str().expect("text").to_owned();
+    let same: Vec<_> =
+        json.findings.iter().map(|found| (text(found, "level"), text(found, "check"))).collect();
+    let same: Vec<_> = same.iter().map(|(level, check)| (level.as_str(), check.as_str())).collect();
+    assert_eq!(said, same, "the text has every finding of the JSON, in its order");
     for statement in remedy(problem, "sql") {
         assert!(finished.stdout.contains(&statement), "{}", finished.stdout);
     }

@@ -14,7 +14,7 @@ use crate::servers::{Database, Kafka, Settings, until};
 
 mod authentication;
 mod between;
-mod certificates;
+pub(crate) mod certificates;
 mod hosts;
 mod kafka_security;
 mod rotation;

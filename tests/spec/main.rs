@@ -27,9 +27,13 @@ mod halts;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
+mod lag;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod load;
+#[cfg(test)]
+mod manual;
 #[cfg(test)]
 mod mapping;
 #[cfg(test)]

@@ -36,6 +36,7 @@ const FROM_THE_START: &[&str] = &[
     "walpost_in_flight_bytes",
     "walpost_in_flight_limit_bytes",
     "walpost_backpressure_seconds_total",
+    "walpost_produce_retries_total",
     "walpost_producer_generation",
     "walpost_checkpoint_age_seconds",
     "walpost_checkpoints_total",

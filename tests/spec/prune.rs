@@ -13,6 +13,7 @@ use super::servers::{Database, Kafka, Postgres, Settings};
 
 mod faults;
 mod partitions;
+mod prepared;
 mod relay;
 mod speed;
 

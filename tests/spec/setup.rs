@@ -156,3 +156,28 @@ fn a_bad_row_that_is_there_already_is_named_and_later_ones_are_refused() {
     database.execute("delete from outbox where aggregatetype = 'no topic'");
     done(&settings, &["setup", "--role", &role.name, "--checks", "--apply"]);
 }
+
+#[test]
+fn setup_and_peek_need_no_kafka_and_refuse_a_wrong_word_of_it() {
+    let (database, kafka) = (Postgres::newest().database("no_kafka"), Kafka::shared());
+    let settings = Settings::new(&database, kafka).without("KAFKA_BOOTSTRAP_SERVERS");
+    let role = Role::of(&database);
+    let made = done(&settings, &["setup", "--role", &role.name, "--table", "--apply", "--json"]);
+    assert!(states(&made).iter().all(|(state, _)| state != "failed"), "{made}");
+    database.execute(
+        "insert into outbox (id, aggregatetype, aggregateid, type, payload)
+         values (gen_random_uuid(), 'order', '42', 'Placed', '{}')",
+    );
+    let peeked = done(&settings, &["peek", "--json"]);
+    assert_eq!(peeked.lines().count(), 1, "{peeked}");
+    for arguments in [["setup", "--json"], ["peek", "--json"]] {
+        let wrong =
+            command(&settings.clone().env("KAFKA_BOOTSTRAP_SERVERS", "kafka:x"), &arguments);
+        assert_eq!(wrong.code, 78, "{wrong:?}");
+        assert!(wrong.stderr.contains("KAFKA_BOOTSTRAP_SERVERS"), "{wrong:?}");
+    }
+    // What speaks to Kafka still asks for it.
+    let refused = command(&settings, &["prune"]);
+    assert_eq!(refused.code, 78, "{refused:?}");
+    assert!(refused.stderr.contains("KAFKA_BOOTSTRAP_SERVERS: is required"), "{refused:?}");
+}

@@ -22,7 +22,7 @@ pub struct Arguments {
     /// How many letters are shown at most, the oldest first; all are counted.
     #[arg(short = 'n', long, value_name = "N", default_value_t = 100)]
     limit: usize,
-    /// As JSON.
+    /// Prints it as JSON.
     #[arg(long)]
     json: bool,
 }

@@ -35,7 +35,7 @@ pub struct Arguments {
     /// Remove them.
     #[arg(long)]
     yes: bool,
-    /// As JSON.
+    /// Prints it as JSON.
     #[arg(long)]
     json: bool,
 }

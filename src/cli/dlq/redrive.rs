@@ -21,8 +21,11 @@ use verdict::{Plan, Rules};
 
 /// Which letters, and under which conditions.
 #[derive(Clone, Debug, clap::Args)]
-#[command(group(clap::ArgGroup::new("letters").required(true).multiple(true)
-    .args(["all", "place", "reason", "key", "topic", "id", "since", "until"])))]
+#[command(
+    override_usage = "walpost dlq redrive <--all|PARTITION:OFFSET...|WHICH LETTERS> [OPTIONS]",
+    group(clap::ArgGroup::new("letters").required(true).multiple(true)
+    .args(["all", "place", "reason", "key", "topic", "id", "since", "until"]))
+)]
 pub struct Arguments {
     /// These letters, as `list` names them.
     #[arg(value_name = "PARTITION:OFFSET")]

@@ -20,7 +20,7 @@ pub struct Arguments {
     /// The payload too, which is the row's.
     #[arg(long)]
     payload: bool,
-    /// As JSON.
+    /// Prints it as JSON.
     #[arg(long)]
     json: bool,
 }

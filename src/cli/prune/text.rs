@@ -1,10 +1,15 @@
 //! What was or would be deleted, for people.
 
+use super::holding::Holding;
 use super::{Arguments, Done};
 use crate::prune::{Counted, Dropping, Obstacle};
 
 /// All of it.
-pub(super) fn of(arguments: Arguments, obstacles: &[Obstacle], done: &[Done]) -> String {
+pub(super) fn of(
+    arguments: Arguments,
+    (obstacles, holding): (&[Obstacle], &[Holding]),
+    done: &[Done],
+) -> String {
     let mut lines = Vec::new();
     for done in done {
         let table = &done.table;
@@ -23,6 +28,7 @@ pub(super) fn of(arguments: Arguments, obstacles: &[Obstacle], done: &[Done]) ->
     for Obstacle { table, why } in obstacles {
         lines.push(format!("{table}: nothing of it is deleted: {why}"));
     }
+    lines.extend(holding.iter().map(Holding::text));
     if arguments.dry_run {
         lines.push("nothing was changed".to_owned());
     }
@@ -34,7 +40,10 @@ fn counts(table: &str, counted: &Counted) -> Vec<String> {
     for (rows, why) in [
         (counted.young, "are not old enough"),
         (counted.undated, "have no time, so their age is not known"),
-        (counted.unproven, "were written by transactions that had not ended when this began"),
+        (
+            counted.unproven,
+            "were written by a transaction that had not ended when this began, or by one that is younger",
+        ),
         (
             counted.before,
             "were written before the stream began, or cannot be told from such rows: walpost has not delivered them",

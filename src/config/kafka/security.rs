@@ -73,6 +73,7 @@ fn tls(reader: &mut Reader<'_>, properties: &Properties, protocol: bool) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::Needs;
     use super::super::super::env::Variables;
     use super::super::super::reader::Reader;
     use super::super::read;
@@ -86,7 +87,7 @@ mod tests {
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
         let mut reader = Reader::new(&variables);
-        read(&mut reader);
+        read(&mut reader, Needs::Both);
         let found: Vec<_> = match reader.finish() {
             Ok(_) => Vec::new(),
             Err(invalid) => invalid

@@ -67,6 +67,10 @@ const SETTINGS: &str = "SELECT name, setting, unit FROM pg_settings WHERE name =
     'wal_level', 'max_slot_wal_keep_size', 'max_replication_slots', 'max_wal_senders',
     'idle_replication_slot_timeout', 'synchronized_standby_slots', 'synchronous_standby_names'])";
 
+const END: &str = "SELECT
+    (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END)::text
+        AS wal_end";
+
 const FACTS: &str = "SELECT
     pg_is_in_recovery() AS in_recovery,
     (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END)::text
@@ -139,6 +143,17 @@ impl Catalog {
                 create_in_database: row.get("create_in_database")?,
             },
         })
+    }
+
+    /// End of the log: as written on a primary, as replayed on a standby.
+    ///
+    /// # Errors
+    ///
+    /// The connection or the query fails.
+    pub async fn wal_end(&self) -> Result<Lsn, Error> {
+        let rows = self.query("ask for the end of the log", END, &[]).await?;
+        let row = rows.first().ok_or_else(|| Error::protocol("a function gave no row"))?;
+        Ok(row.lsn("wal_end")?.unwrap_or(Lsn::INVALID))
     }
 
     /// The value of one server setting in its base unit, as `pg_settings` has it; `None` when the

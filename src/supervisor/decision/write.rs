@@ -155,7 +155,7 @@ async fn new_slot(config: &Config, drop: bool) -> Result<Lsn, Failure> {
             message: format!(
                 "failed to {doing} within {MAKE_LIMIT:?}: it waits for running transactions to end"
             ),
-            hint: Some("SELECT pid, xact_start, query FROM pg_stat_activity ORDER BY xact_start; and pg_prepared_xacts: end the oldest, then run this again".to_owned()),
+            hint: Some("`walpost check` names those that it may see, with the statement that ends each; or SELECT pid, xact_start FROM pg_stat_activity ORDER BY xact_start, and SELECT gid, prepared, database FROM pg_prepared_xacts. Then run this again".to_owned()),
         }),
     }
 }

@@ -1,11 +1,9 @@
-//! Databases that are broken in one way each.
+//! Servers and roles that are broken in one way each.
 
-use super::{check, execute, outbox, remedy, role, set};
-use crate::servers::{Kafka, Postgres, Session, Settings, within};
+use serde_json::Value;
 
-/// Makes the publication that walpost would make.
-const PUBLICATION: &str = "create publication walpost for table public.outbox
-    with (publish = 'insert', publish_via_partition_root = true)";
+use super::{PUBLICATION, check, execute, outbox, remedy, role, set};
+use crate::servers::{Kafka, PATIENCE, Postgres, Session, within};
 
 #[test]
 fn a_server_without_logical_wal_level_is_found() {
@@ -129,298 +127,140 @@ fn an_unreachable_server_and_a_missing_database_are_found() {
 }
 
 #[test]
-fn a_missing_table_is_found() {
-    let server = Postgres::newest();
-    let (database, settings) = outbox(server, Kafka::shared(), "no_table");
-    let settings = settings
-        .env("WALPOST_TABLE", "\"Shop\".\"Out Box\"")
-        .env("WALPOST_COLUMN_ID", "Event")
-        .env("WALPOST_COLUMN_PAYLOAD", "body");
-    let checked = check(&settings);
-    execute(&database, checked.problem("table", "Shop.Out Box"));
-    check(&settings).is_ready();
-}
-
-#[test]
-fn missing_columns_are_found() {
-    let (database, settings) = outbox(Postgres::newest(), Kafka::shared(), "column");
-    database.insert_rows("order", 1, 2, 2);
-    database.execute("alter table outbox drop column aggregatetype");
-    let checked = check(&settings);
-    let problem = checked.problem("columns", "aggregate_type");
-    execute(&database, problem);
-    let checked = check(&settings);
-    checked.is_ready();
-    // The rows that were there have no aggregate type, and say so.
-    checked.warning("rows", "2 of the last 2 rows");
-    database.execute("delete from outbox; alter table outbox drop column type");
-    let checked = check(&settings);
-    execute(&database, checked.problem("columns", "WALPOST_COLUMN_TYPE"));
-    check(&settings).is_ready();
-}
-
-#[test]
-fn bad_rows_are_found_without_their_values() {
-    let (database, settings) = outbox(Postgres::newest(), Kafka::shared(), "rows");
-    database.insert_rows("order", 1, 50, 2);
-    database.execute(
-        "insert into outbox (aggregatetype, aggregateid, type) values ('a b', 'secret', 'T')",
-    );
-    let checked = check(&settings);
-    checked.is_ready();
-    checked.warning("rows", "1 of the last 20 rows of public.outbox are bad");
-    assert!(!format!("{checked:?}").contains("secret"), "{checked:#?}");
-    let halting = settings.clone().env("WALPOST_ON_BAD_ROW", "halt");
-    let checked = check(&halting);
-    let problem = checked.problem("rows", "1 of the last");
-    assert_eq!(problem["halt"], "bad_row");
-    check(&set(halting, problem)).is_ready();
-}
-
-#[test]
-fn publications_that_lose_rows_are_found() {
-    let (database, settings) = outbox(Postgres::newest(), Kafka::shared(), "publication");
-    database.execute("create table other (id int primary key)");
-    #[track_caller]
-    fn case(
-        (database, settings): &(crate::servers::Database, Settings),
-        publication: &str,
-        (problem, text): (bool, &str),
-    ) {
-        database.execute(&format!("drop publication if exists walpost; {publication}"));
-        let checked = check(settings);
-        let finding = if problem {
-            checked.problem("publication", text)
-        } else {
-            checked.is_ready();
-            checked.warning("publication", text)
-        };
-        execute(database, finding);
-        let mended = check(settings);
-        mended.is_ready();
-        assert!(!mended.complains_of("publication"), "{publication}: {mended:#?}");
-    }
-    let both = (database, settings);
-    let whole = "create publication walpost for table public.outbox";
-    case(&both, &format!("{whole} with (publish = 'update')"), (true, "does not publish inserts"));
-    case(&both, whole, (false, "also publishes updates, deletes, truncates"));
-    case(
-        &both,
-        "create publication walpost with (publish = 'insert')",
-        (true, "does not contain table public.outbox"),
-    );
-    case(
-        &both,
-        &format!("{whole}, public.other with (publish = 'insert')"),
-        (false, "public.other"),
-    );
-    case(
-        &both,
-        &format!("{whole} where (aggregatetype <> 'x') with (publish = 'insert')"),
-        (false, "aggregatetype <> 'x'"),
-    );
-    case(
-        &both,
-        &format!(
-            "{whole} (id, aggregatetype, aggregateid, type, payload) with (publish = 'insert')"
-        ),
-        (false, "created_at"),
-    );
-}
-
-#[test]
-fn a_partitioned_outbox_wants_its_rows_under_its_own_name() {
-    let server = Postgres::oldest();
-    let database = server.database("partitioned");
-    database.execute(
-        "create table outbox (id bigint, aggregatetype text, aggregateid text, type text,
-            payload jsonb) partition by range (id);
-         create table outbox_1 partition of outbox for values from (0) to (1000000);
-         create publication walpost for table outbox with (publish = 'insert')",
-    );
-    let settings = Settings::new(&database, Kafka::shared());
-    let checked = check(&settings);
-    execute(&database, checked.problem("publication", "under the names of its partitions"));
-    let checked = check(&settings);
-    checked.is_ready();
-    // Numbers of a sequence are no ids of the whole world.
-    let ids = checked.warning("ids", "WALPOST_CE_SOURCE");
-    let settings = settings.env("WALPOST_CE_SOURCE", "//shop.example/outbox");
-    assert!(
-        ids["remedy"]["variables"][0].as_str().is_some_and(|v| v.starts_with("WALPOST_CE_SOURCE="))
-    );
-    assert!(!check(&settings).complains_of("ids"));
-}
-
-#[test]
-fn with_nothing_to_create_the_statements_make_it_all() {
-    for server in [Postgres::oldest(), Postgres::newest()] {
-        let (database, settings) = outbox(server, Kafka::shared(), "fixed");
-        let settings = settings.env("WALPOST_CREATE", "false");
-        let kafka = Kafka::shared();
-        let name = database.name();
-        let checkpoint = format!("walpost.checkpoint.{name}.{name}");
-        kafka.create_topic(&checkpoint, 1, &["cleanup.policy=compact"]);
-        kafka.create_topic(&format!("{name}.dlq"), 1, &["retention.ms=-1"]);
-        let checked = check(&settings);
-        execute(&database, checked.problem("slot", "WALPOST_CREATE is false"));
-        check(&settings).is_ready();
-        // A publication that is younger than its slot.
-        database.execute("drop publication walpost");
-        let checked = check(&settings);
-        execute(&database, checked.problem("publication", "does not"));
-        check(&settings).is_ready();
-        let mut walpost = settings.second().start();
-        walpost.wait_until_ready();
-    }
-}
-
-#[test]
-fn a_lost_slot_is_found() {
-    let settings = ["max_slot_wal_keep_size=1MB", "min_wal_size=32MB", "max_wal_size=32MB"];
-    let server = Postgres::start_with(17, &settings);
-    let (database, settings) = outbox(&server, Kafka::shared(), "lost");
-    database.execute(PUBLICATION);
-    let name = database.name();
-    database.value(&format!("select pg_create_logical_replication_slot('{name}', 'pgoutput')"));
-    check(&settings).is_ready();
-    database.execute("create table filler (t text)");
-    let lost = within(crate::servers::PATIENCE, || {
-        database
-            .execute("insert into filler select repeat('x', 1000) from generate_series(1, 20000)");
-        database.value("select pg_switch_wal()");
-        database.execute("checkpoint");
-        let status = database.value(&format!(
-            "select wal_status from pg_replication_slots where slot_name = '{name}'"
-        ));
-        (status == "lost").then_some(())
-    });
-    assert!(lost.is_some(), "the server keeps the log all the same");
-    let checked = check(&settings);
-    let problem = checked.problem("slot", "is lost");
-    assert_eq!(problem["halt"], "slot_lost");
-    execute(&database, problem);
-    check(&settings).is_ready();
-}
-
-#[test]
-fn a_slot_of_another_kind_database_or_reader_is_found() {
-    let server = Postgres::newest();
-    let (database, settings) = outbox(server, Kafka::shared(), "foreign");
-    database.execute(PUBLICATION);
-    let name = database.name();
-    database
-        .value(&format!("select pg_create_logical_replication_slot('{name}', 'test_decoding')"));
-    let checked = check(&settings);
-    let problem = checked.problem("slot", "test_decoding");
-    check(&set(settings.clone(), problem)).is_ready();
-    database.value(&format!("select pg_drop_replication_slot('{name}')"));
-
-    database.value(&format!("select pg_create_physical_replication_slot('{name}')"));
-    check(&settings).problem("slot", "physical");
-    database.value(&format!("select pg_drop_replication_slot('{name}')"));
-
-    let (other, _) = outbox(server, Kafka::shared(), "foreign_other");
-    other.value(&format!("select pg_create_logical_replication_slot('{name}', 'pgoutput')"));
-    let checked = check(&settings);
-    let problem = checked.problem("slot", other.name());
-    check(&set(settings.clone(), problem)).is_ready();
-    other.value(&format!("select pg_drop_replication_slot('{name}')"));
-
-    // Another walpost reads it, under another name.
-    let mut walpost = settings.second().env("WALPOST_NAME", format!("{name}-thief")).start();
-    walpost.wait_until_ready();
-    let checked = check(&settings);
-    let problem = checked.problem("slot", &format!("walpost/{name}-thief"));
-    let statements = remedy(problem, "sql");
-    walpost.freeze();
-    database.value(&statements[1]);
-    let free = within(crate::servers::PATIENCE, || (check(&settings).code == 0).then_some(()));
-    assert!(free.is_some(), "{statements:?} did not end the reader");
-}
-
-#[test]
-fn a_slot_or_publication_that_is_gone_is_a_problem_once_a_checkpoint_is_stored() {
-    let (database, settings) = outbox(Postgres::newest(), Kafka::shared(), "gone");
-    let mut walpost = settings.second().start();
-    walpost.wait_until_ready();
-    walpost.terminate();
-    assert_eq!(walpost.wait(), 0);
-    check(&settings).is_ready();
-    // The slot is moved by somebody else.
-    let name = database.name();
-    database.insert_rows("order", 1, 3, 1);
-    database.value(&format!("select pg_replication_slot_advance('{name}', pg_current_wal_lsn())"));
-    assert_eq!(check(&settings).problem("checkpoint", "stands at")["halt"], "slot_ahead");
-    database.value(&format!("select pg_drop_replication_slot('{name}')"));
-    assert_eq!(check(&settings).problem("slot", "does not exist")["halt"], "slot_missing");
-}
-
-#[test]
-fn a_changed_publication_is_a_problem_once_a_checkpoint_is_stored() {
-    let (database, settings) = outbox(Postgres::oldest(), Kafka::shared(), "changed");
-    let mut walpost = settings.second().start();
-    walpost.wait_until_ready();
-    walpost.terminate();
-    assert_eq!(walpost.wait(), 0);
-    database.execute(&format!("drop publication walpost; {PUBLICATION}"));
-    let checked = check(&settings);
-    assert_eq!(checked.problem("checkpoint", "changed")["halt"], "publication_changed");
-    database.execute("drop publication walpost");
-    let checked = check(&settings);
-    assert_eq!(checked.problem("publication", "any more")["halt"], "publication_changed");
-}
-
-#[test]
 fn settings_that_somebody_may_regret_are_warnings() {
     let server = Postgres::start_with(
         18,
         &[
             "idle_replication_slot_timeout=1h",
-            "max_prepared_transactions=2",
-            "synchronous_standby_names=ANY 1 (s1, \"*\")",
             "synchronous_commit=local",
+            "max_slot_wal_keep_size=1GB",
         ],
     );
     let (database, settings) = outbox(&server, Kafka::shared(), "settings");
-    database.execute("begin; create table held (n int); prepare transaction 'it''s held'");
-    std::thread::sleep(std::time::Duration::from_secs(11));
+    let mends = |finding: &Value| {
+        execute(&database, finding);
+        let mended = within(PATIENCE, || {
+            let checked = check(&settings);
+            (!checked.complains_of(finding["check"].as_str().expect("a word"))).then_some(checked)
+        });
+        mended.unwrap_or_else(|| panic!("{:#?}", check(&settings))).is_ready();
+    };
     let checked = check(&settings);
-    checked.is_ready();
     checked.warning("role", "superuser");
-    for (name, text) in [
-        ("max_slot_wal_keep_size", "-1"),
-        ("idle_replication_slot_timeout", "3600 s"),
-        ("long_transactions", "it's held"),
-    ] {
-        execute(&database, checked.warning(name, text));
-    }
-    checked.warning("synchronous_standby_names", "matches walpost");
-    let gone = within(std::time::Duration::from_secs(10), || {
-        let checked = check(&settings);
-        ["max_slot_wal_keep_size", "idle_replication_slot_timeout", "long_transactions"]
-            .iter()
-            .all(|name| !checked.complains_of(name))
-            .then_some(())
-    });
-    assert!(gone.is_some(), "{:#?}", check(&settings));
+    assert!(!checked.complains_of("max_slot_wal_keep_size"), "{checked:#?}");
+    mends(checked.warning("idle_replication_slot_timeout", "3600 s"));
+
+    server.set(&[("max_slot_wal_keep_size", "-1")]);
+    mends(check(&settings).warning("max_slot_wal_keep_size", "-1"));
+
+    let name = format!("walpost/{0}.{0}", database.name());
+    server.set(&[("synchronous_standby_names", &format!("ANY 2 (\"s-1\", \"{name}\")"))]);
+    mends(check(&settings).warning("synchronous_standby_names", "matches walpost"));
+    assert_eq!(database.value("show synchronous_standby_names"), "ANY 1 (\"s-1\")");
+
+    // Who the standbys are, only their owner knows.
+    server.set(&[("synchronous_standby_names", "ANY 1 (s1, \"*\")")]);
+    let checked = check(&settings);
+    checked.is_ready_but_for(&["synchronous_standby_names"]);
+    let warning = checked.warning("synchronous_standby_names", "matches walpost");
+    let note = warning["remedy"]["note"].as_str().expect("a note");
+    assert!(note.contains("name the standbys in synchronous_standby_names"), "{note}");
 }
 
 #[test]
-fn a_standby_that_nobody_has_is_found() {
-    let server = Postgres::start_with(17, &["max_slot_wal_keep_size=1GB"]);
+fn a_transaction_that_the_slot_would_wait_for_is_found() {
+    let server = Postgres::start_with(14, &["max_prepared_transactions=2"]);
+    let (database, settings) = outbox(&server, Kafka::shared(), "waiting");
+    check(&settings).is_ready();
+    let open = database.session();
+    open.execute("begin; create table held (n int)");
+    let pid = open.value("select pg_backend_pid()");
+    database.execute("begin; create table kept (n int); prepare transaction 'it''s kept'");
+    let both = within(PATIENCE, || {
+        let checked = check(&settings);
+        let seen = checked.of("warning").filter(|found| found["check"] == "long_transactions");
+        (seen.count() == 2).then_some(checked)
+    });
+    let checked = both.unwrap_or_else(|| panic!("{:#?}", check(&settings)));
+    checked.is_ready_but_for(&["long_transactions"]);
+    let running = checked.warning("long_transactions", &format!("process {pid} "));
+    assert!(running["why"].as_str().expect("a text").contains("creation of the slot waits"));
+    execute(&database, running);
+    execute(&database, checked.warning("long_transactions", "\"it's kept\""));
+    let ended =
+        within(PATIENCE, || (!check(&settings).complains_of("long_transactions")).then_some(()));
+    assert!(ended.is_some(), "{:#?}", check(&settings));
+    check(&settings).is_ready();
+}
+
+#[test]
+fn a_forgotten_prepared_transaction_is_found_beside_a_slot() {
+    let server = Postgres::start_with(18, &["max_prepared_transactions=2"]);
+    let (database, settings) = outbox(&server, Kafka::shared(), "forgotten");
+    let mut walpost = settings.second().start();
+    walpost.wait_until_ready();
+    let insert = "insert into outbox (aggregatetype, aggregateid, type, payload)
+        values ('order', 'a', 'Placed', '{}')";
+    let session = database.session();
+    session.execute(&format!("begin; {insert}; prepare transaction 'forgotten'"));
+    let found = within(PATIENCE, || {
+        let checked = check(&settings);
+        checked.complains_of("long_transactions").then_some(checked)
+    });
+    let checked = found.unwrap_or_else(|| panic!("{:#?}", check(&settings)));
+    checked.is_ready_but_for(&["long_transactions"]);
+    let warning = checked.warning("long_transactions", "prepared transaction \"forgotten\"");
+    assert!(warning["why"].as_str().expect("a text").contains("`walpost prune` deletes no row"));
+    execute(&database, warning);
+    check(&settings).is_ready();
+}
+
+#[test]
+fn a_standby_that_is_down_or_was_never_there_is_found() {
+    let server =
+        Postgres::start_with(17, &["max_slot_wal_keep_size=1GB", "hot_standby_feedback=on"]);
     let (database, settings) = outbox(&server, Kafka::shared(), "standby");
-    database.execute("alter system set synchronized_standby_slots = 'gone'");
-    database.value("select pg_reload_conf()");
-    let checked = within(std::time::Duration::from_secs(10), || {
+    database.value("select pg_create_physical_replication_slot('s1')");
+    let standby = server.standby();
+    standby.stop_fast();
+    standby.start_again_with(&["primary_slot_name=s1"]);
+    server.set(&[("synchronized_standby_slots", "s1")]);
+    let checks_ready = || {
+        let ready = within(PATIENCE, || (check(&settings).code == 0).then_some(()));
+        assert!(ready.is_some(), "{:#?}", check(&settings));
+        check(&settings).is_ready();
+    };
+    checks_ready();
+
+    standby.stop_fast();
+    let down = within(PATIENCE, || {
         let checked = check(&settings);
         (checked.code != 0).then_some(checked)
     });
-    let checked = checked.expect("the setting is taken");
-    execute(&database, checked.problem("synchronized_standby_slots", "gone"));
-    let mended =
-        within(std::time::Duration::from_secs(10), || (check(&settings).code == 0).then_some(()));
-    assert!(mended.is_some());
+    let down = down.expect("the standby that is down is found");
+    let problem = down.problem("synchronized_standby_slots", "lists s1");
+    assert!(problem["remedy"]["note"].as_str().expect("a note").contains("bring the standby back"));
+    standby.start_again();
+    checks_ready();
+
+    // With two, one of them never there: the one that is there stays in the setting.
+    server.set(&[("synchronized_standby_slots", "s1, gone")]);
+    let checked = check(&settings);
+    execute(&database, checked.problem("synchronized_standby_slots", "lists gone"));
+    checks_ready();
+    assert_eq!(database.value("show synchronized_standby_slots"), "s1");
+
+    // The standby itself cannot be followed.
+    let address = format!("127.0.0.1:{}", standby.port());
+    let url =
+        format!("postgres://postgres@{address},127.0.0.1:{}/{}", server.port(), database.name());
+    let copied = || Session::try_open(&standby.url(database.name())).ok();
+    assert!(within(PATIENCE, copied).is_some(), "the standby lets nobody in");
+    let wrong = settings.clone().env("DATABASE_URL", url).env("PGTARGETSESSIONATTRS", "any");
+    let checked = check(&wrong);
+    let problems: Vec<_> = checked.of("problem").map(|problem| &problem["check"]).collect();
+    assert_eq!(problems, ["primary"], "{checked:#?}");
+    check(&set(wrong, checked.problem("primary", "is a standby"))).is_ready();
 }
 
 #[test]

@@ -71,14 +71,14 @@ pub(super) const SOONER: f64 = 2_461_449_600.0;
 
 /// Files of three authorities, `ours`, `other` and `unrelated`, and of what the first two signed: `<name>.pem`, `<name>.key`,
 /// and both in `<name>.both.pem`.
-pub(super) struct Certificates {
+pub(crate) struct Certificates {
     folder: TempDir,
 }
 
 impl Certificates {
     /// Makes them; the key in `client.encrypted.key` is encrypted with `password`.
     #[track_caller]
-    pub(super) fn make(password: &str) -> Self {
+    pub(crate) fn make(password: &str) -> Self {
         let folder = folder("certificates");
         let output = Command::new("bash")
             .args(["-c", SCRIPT, "certificates", password])
@@ -100,7 +100,7 @@ impl Certificates {
 
     /// The path of a file.
     #[track_caller]
-    pub(super) fn path(&self, file: &str) -> String {
+    pub(crate) fn path(&self, file: &str) -> String {
         let path: PathBuf = self.folder.path().join(file);
         assert!(path.exists(), "no certificate {file}");
         path.to_str().unwrap().to_owned()
