@@ -17,13 +17,13 @@ lint: ## format, clippy and rustdoc, each without a warning
 	cargo clippy --locked --features crash-points,mutants --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
 
-test: ## all tests, with real Postgres 14 and 18 and a real Kafka (about 10 minutes the first time)
-	@deploy/dev/install build postgres-14 postgres-16 postgres-17 postgres-18 kafka pgbouncer faketime
+test: ## all tests, with real Postgres 14 to 18, Kafka and schema registry (about 10 minutes the first time)
+	@deploy/dev/install build postgres-14 postgres-16 postgres-17 postgres-18 kafka apicurio pgbouncer faketime
 	cargo test --locked
 	cargo test --locked --features crash-points,mutants --test torture -- --test-threads 1
 
-test-tools: ## dependencies, scripts, compose file, chart, its pod, alerts, dashboards, status page, events: each by its real tool
-	@set -e; for tool in deny shell demo compose helm pod examples alerts monitoring metrics page sdk; do echo "== deploy/test-tools/$$tool"; deploy/test-tools/$$tool; done
+test-tools: ## dependencies, scripts, compose file, chart, its pod, alerts, dashboards, status page, events, schemas: each by its real tool
+	@set -e; for tool in deny shell demo compose helm pod examples alerts monitoring metrics page sdk registry; do echo "== deploy/test-tools/$$tool"; deploy/test-tools/$$tool; done
 
 bench: ## speed beside pg_recvlogical, latency (1,000,000 rows; a quick look: ROWS=100000 RUNS=1 make bench)
 	@deploy/bench/run

@@ -22,6 +22,7 @@ mod database;
 mod event_topic;
 mod long_transactions;
 mod publication;
+mod registry;
 mod remedy;
 mod report;
 mod room;
@@ -141,6 +142,7 @@ pub async fn run(config: &Config) -> Vec<Finding> {
     } else if let Some(facts) = &database.facts {
         findings.extend(creation::findings(config, facts, &checkpoint::Position::NotAsked));
     }
+    findings.extend(registry::ask(config).await);
     if let Some(cluster) = &brokers.cluster {
         let routes = database.facts.as_ref().map(sample::routes).unwrap_or_default();
         let topics = brokers::ask_for_topics(config, cluster, &routes).await;

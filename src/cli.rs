@@ -23,6 +23,7 @@ pub mod prune;
 mod readable;
 pub mod replay;
 pub mod run;
+pub mod schema;
 mod sender;
 pub mod setup;
 pub mod status;
@@ -117,6 +118,9 @@ pub enum Command {
     /// The stored position: shows it, moves it, or ends a halt that needs a decision.
     #[command(subcommand)]
     Checkpoint(checkpoint::Command),
+    /// Schemas in files: tests them against the registry's compatibility rule, and registers them.
+    #[command(subcommand)]
+    Schema(schema::Command),
     /// Asks a running walpost for its health; for container health checks.
     ///
     /// Prints the answer. Needs neither a shell nor curl in the image, and of the variables only

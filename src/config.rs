@@ -15,6 +15,7 @@ mod invalid;
 mod kafka;
 mod lookup;
 mod reader;
+mod registry;
 mod service_link;
 mod shown;
 pub mod table;
@@ -28,10 +29,12 @@ pub use value::duration;
 use env::Source;
 use reader::Reader;
 
-use crate::cloudevent::options::EventOptions;
+use crate::cloudevent::options::{EventOptions, SchemaMode};
 use crate::kafka::options::KafkaOptions;
 use crate::outbox::role::TableName;
 use crate::postgres::options::ConnectOptions;
+use crate::registry::options::RegistryOptions;
+use crate::registry::schemas::Schemas;
 use crate::secret::Secret;
 
 /// `WALPOST_SNAPSHOT`.
@@ -102,6 +105,8 @@ pub struct Config {
     pub snapshot: Snapshot,
     /// How rows become events.
     pub events: EventOptions,
+    /// Where the schema registry is; what it is for stands in [`EventOptions::schemas`].
+    pub registry: Option<RegistryOptions>,
     /// `WALPOST_DELIVERY`
     pub delivery: Delivery,
     /// `WALPOST_TRANSACTION_INTERVAL`
@@ -154,6 +159,13 @@ pub enum Needs {
 }
 
 impl Config {
+    /// No schema yet, of the registry that rows are checked against, if they are.
+    #[must_use]
+    pub fn schemas(&self) -> Option<Schemas> {
+        let needs_guid = self.events.schemas.as_ref()?.mode == SchemaMode::Header;
+        Some(Schemas::new(self.registry.clone()?, needs_guid))
+    }
+
     /// Reads and checks everything. It may be called again at any time, and then reads the files
     /// that `NAME_FILE` variables name again.
     ///
@@ -185,6 +197,22 @@ impl Config {
             None => Err(Invalid { problems: Vec::new(), warnings }),
         }
     }
+}
+
+/// The schema registry alone, for commands that need no database and no Kafka.
+///
+/// # Errors
+/// All mistakes of its variables together, also that there is no `WALPOST_REGISTRY_URL`.
+pub fn registry(source: &dyn Source) -> Result<RegistryOptions, Invalid> {
+    let mut reader = Reader::new(source);
+    let read = registry::read(&mut reader);
+    if read.as_ref().is_some_and(|registry| registry.options.is_none()) {
+        reader.problem("WALPOST_REGISTRY_URL", None, "is required");
+    }
+    reader.finish()?;
+    // Every way to none notes a problem, so `finish` has refused already.
+    read.and_then(|registry| registry.options)
+        .ok_or_else(|| Invalid { problems: Vec::new(), warnings: Vec::new() })
 }
 
 /// One variable's text, from itself or from its file; for commands that ask a running walpost and
@@ -230,7 +258,7 @@ fn read(reader: &mut Reader<'_>, needs: Needs) -> Option<Config> {
         reader.problem("WALPOST_DLQ_TOPIC", dlq_topic.clone(), "is the checkpoint topic as well");
     }
     let reserved = checkpoint_topic.iter().chain(&dlq_topic).cloned().collect();
-    let events = events::read(reader, &database.database, reserved);
+    let events = events_and_registry(reader, &database.database, reserved);
     let wal_sender_timeout = reader.duration("WALPOST_WAL_SENDER_TIMEOUT");
     let tables = reader.parsed("WALPOST_TABLE", events::tables);
     let delivery = delivery(reader);
@@ -248,6 +276,7 @@ fn read(reader: &mut Reader<'_>, needs: Needs) -> Option<Config> {
     let snapshot = reader
         .word("WALPOST_SNAPSHOT", &[("initial", Snapshot::Initial), ("never", Snapshot::Never)]);
     let (name, delivery, (http_addr, http_auth)) = (name?, delivery?, http?);
+    let (events, registry) = events?;
     database.application_name = format!("walpost/{name}");
     database.wal_sender_timeout = wal_sender_timeout?;
     Some(Config {
@@ -259,7 +288,8 @@ fn read(reader: &mut Reader<'_>, needs: Needs) -> Option<Config> {
         publication: publication?,
         create: create?,
         snapshot: snapshot?,
-        events: events?,
+        events,
+        registry,
         delivery: delivery.delivery,
         checkpoint_topic: checkpoint_topic?,
         transaction_interval: delivery.transaction_interval,
@@ -275,6 +305,20 @@ fn read(reader: &mut Reader<'_>, needs: Needs) -> Option<Config> {
         log: process.log?,
         log_format: process.log_format,
     })
+}
+
+/// How rows become events, with the schemas that they have to fit, and the registry of those.
+fn events_and_registry(
+    reader: &mut Reader<'_>,
+    database: &str,
+    reserved_topics: Vec<String>,
+) -> Option<(EventOptions, Option<RegistryOptions>)> {
+    let events = events::read(reader, database, reserved_topics);
+    let registry = registry::read(reader);
+    let (mut events, registry) = (events?, registry?);
+    registry::fits(reader, registry.schemas.as_ref(), events.mode);
+    events.schemas = registry.schemas;
+    Some((events, registry.options))
 }
 
 struct Process {

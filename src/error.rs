@@ -6,6 +6,7 @@
 use crate::kafka::librdkafka::ClientError;
 use crate::kafka::producer::{Meaning, meaning};
 use crate::postgres::error::{Error as PostgresError, ErrorKind};
+use crate::registry::error::RegistryError;
 use crate::status::{Halt, HaltCode, Status};
 
 /// The end of an attempt to run.
@@ -155,6 +156,35 @@ impl Failure {
             format!("kafka refuses walpost: {error}"),
             "check KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD and KAFKA_SECURITY_PROTOCOL; walpost tries again by itself",
         )
+    }
+
+    /// Nothing is known of a schema.
+    #[must_use]
+    pub fn registry(error: &RegistryError) -> Self {
+        let message = error.to_string();
+        let again = |hint: &str| Self::Again {
+            code: "registry",
+            message: message.clone(),
+            hint: Some(hint.to_owned()),
+        };
+        match error {
+            RegistryError::Unreachable(_) => again(
+                "look at WALPOST_REGISTRY_URL and at the registry; schemas that are known go on being used",
+            ),
+            RegistryError::NotFound(_) | RegistryError::Refused(_) | RegistryError::Unusable(_) => {
+                again("put the schema right in the registry; walpost asks for it again")
+            }
+            RegistryError::Unauthorized(_) => Self::halt(
+                HaltCode::Authentication,
+                message,
+                "check WALPOST_REGISTRY_USERNAME and WALPOST_REGISTRY_PASSWORD; walpost tries again by itself",
+            ),
+            RegistryError::Forbidden(_) => Self::halt(
+                HaltCode::Authorization,
+                message,
+                "grant walpost's user of the schema registry the right to read the subject; walpost tries again by itself",
+            ),
+        }
     }
 
     /// An error of Kafka's while `doing` something ("write to topic \"orders\"").

@@ -45,23 +45,27 @@ use crate::postgres::error::Error as PostgresError;
 use crate::postgres::replication::ReplicationStream;
 use crate::postgres::snapshot::SnapshotBatch;
 use crate::proof;
+use crate::registry::error::RegistryError;
 use crate::status::counts::TopicCount;
 use crate::status::facts::{InFlight, Positions};
 use crate::status::{HaltCode, Heartbeat, State};
 
 mod confirm;
+mod encoded;
 mod keys;
 mod letter;
 mod pace;
 mod question;
 mod refusal;
 mod rows;
+mod schema;
 mod snapshot;
 mod statistics;
 mod take;
 mod tell;
 mod trouble;
 
+pub(crate) use encoded::encode;
 pub(crate) use question::TopicMaker;
 pub(crate) use refusal::{Alone, Refusals, Suspects};
 pub(crate) use rows::RowSettings;
@@ -73,6 +77,7 @@ use confirm::CHECKPOINT_INTERVAL;
 use pace::Pace;
 use question::{Answer, Question, answer};
 use rows::{Rows, Until};
+use schema::{SchemaQuestion, schema_answer};
 use snapshot::{Snapshot, next_batch};
 use tell::{Progress, known};
 
@@ -191,6 +196,7 @@ enum Action {
     Tick,
     Facts,
     Resolved(String, Answer),
+    SchemaAnswered(String, Result<(), RegistryError>),
     Bytes(usize),
     SnapshotBatch(Result<Option<SnapshotBatch>, PostgresError>),
     StreamEnded(PostgresError),
@@ -220,6 +226,9 @@ pub(crate) struct Pipeline {
     facts: watch::Receiver<CatalogFacts>,
     pace: Pace,
     question: Option<Question>,
+    schema_question: Option<SchemaQuestion>,
+    /// Rows wait for the registry, and what was wrong with it when it was last asked.
+    waits_for_registry: Option<String>,
     /// A row that cannot be dealt with, and when it is offered again.
     held: Option<(Failure, Instant)>,
     /// Counts by the address of the topic's handle.
@@ -287,6 +296,8 @@ impl Pipeline {
             facts,
             pace: Pace::default(),
             question: None,
+            schema_question: None,
+            waits_for_registry: None,
             held: None,
             counts: HashMap::new(),
             was_held: false,
@@ -321,6 +332,9 @@ impl Pipeline {
             }
         };
         if let Some(question) = self.question.take() {
+            question.answer.abort();
+        }
+        if let Some(question) = self.schema_question.take() {
             question.answer.abort();
         }
         match outcome {
@@ -358,7 +372,8 @@ impl Pipeline {
             std::thread::sleep(pause);
         }
         let tick = self.wake_at();
-        let Self { stream, rows, snapshot, question, facts, draining, status_due, .. } = self;
+        let Self { stream, rows, snapshot, facts, draining, status_due, .. } = self;
+        let (question, schema_question) = (&mut self.question, &mut self.schema_question);
         tokio::select! {
             biased;
             _ = drain.wait_for(|drain| *drain), if draining.is_none() => Action::Drain,
@@ -372,6 +387,7 @@ impl Pipeline {
                 Err(_) => Action::Broken("the catalog is no longer watched".to_owned()),
             },
             resolution = answer(question) => resolution,
+            answer = schema_answer(schema_question) => answer,
             batch = next_batch(snapshot), if may_read => batch,
             read = stream.fill(), if may_read_stream => match read {
                 Ok(bytes) => Action::Bytes(bytes),
@@ -428,6 +444,7 @@ impl Pipeline {
         self.draining.is_none()
             && self.fatal.is_none()
             && self.question.is_none()
+            && self.schema_question.is_none()
             && self.held.is_none()
             && self.waits.is_none()
             && self.alone.is_none()
@@ -477,6 +494,7 @@ impl Pipeline {
                 self.raise_floors(facts.seen_lsn, facts.moment);
             }
             Action::Resolved(topic, answer) => self.resolved(topic, answer)?,
+            Action::SchemaAnswered(subject, answer) => self.schema_answered(&subject, answer),
             Action::Bytes(bytes) => {
                 self.last_read = bytes;
                 self.silent_since = Instant::now();
@@ -509,7 +527,8 @@ impl Pipeline {
     fn say(&mut self) {
         let blocked = self.draining.is_none()
             && self.held.is_none()
-            && self.rows.ledger.in_flight_bytes() >= self.settings.max_in_flight;
+            && (self.rows.ledger.in_flight_bytes() >= self.settings.max_in_flight
+                || self.waits_for_registry.is_some());
         let now = Instant::now();
         if blocked == self.was_blocked && now - self.said_at < SAY_INTERVAL {
             return;
@@ -533,6 +552,7 @@ impl Pipeline {
             },
             oldest_in_hand: ledger.oldest_in_flight(),
             blocked,
+            waits_for_registry: self.waits_for_registry.as_deref(),
             last_stream_message: self.stream.last_received_at(),
             last_confirmation: self.confirmed_at,
             last_checkpoint: self.stored_at,

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::config::Config;
@@ -25,6 +26,7 @@ use crate::metrics::Metrics;
 use crate::pipeline::{
     KnownTopics, Outcome, Pipeline, Refusals, SnapshotWork, Teller, Trouble, Watcher,
 };
+use crate::registry::schemas::Schemas;
 use crate::status::{Heartbeat, Status};
 
 mod backoff;
@@ -65,6 +67,8 @@ pub struct Supervisor<L> {
     teller: Teller,
     heartbeat: Arc<Heartbeat>,
     known_topics: KnownTopics,
+    /// The schemas that rows have to fit; what is known of them outlives a generation.
+    schemas: Option<Schemas>,
     /// Tells this process from another one that claims the same generation.
     nonce: String,
     refusals: Refusals,
@@ -86,6 +90,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
     /// that passwords that were rotated in files are taken without a restart.
     pub fn new(config: Config, load: L, (status, metrics): (Status, Metrics)) -> Self {
         let heartbeat = Arc::new(status.heartbeat("relay"));
+        let schemas = config.schemas();
         Self {
             load,
             config,
@@ -97,6 +102,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             },
             heartbeat,
             known_topics: KnownTopics::default(),
+            schemas,
             nonce: nonce(),
             refusals: Refusals::default(),
             batch_limits: BatchLimits::default(),
@@ -111,7 +117,11 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         let mut backoff = Backoff::default();
         let counting =
             partitions::count(self.config.clone(), self.known_topics.clone(), self.teller.clone());
-        let _counting = partitions::Counting(counting);
+        let _counting = Background(counting);
+        let _refreshing = self
+            .schemas
+            .clone()
+            .map(|schemas| Background(tokio::spawn(async move { schemas.refresh().await })));
         loop {
             let began = Instant::now();
             let failure = match Box::pin(self.attempt(drain.clone())).await {
@@ -232,13 +242,28 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
 
     fn reload(&mut self) {
         match (self.load)() {
-            Ok(config) => self.config = config,
+            Ok(config) => {
+                if let (Some(schemas), Some(registry)) = (&self.schemas, &config.registry) {
+                    schemas.reconfigure(registry.clone());
+                }
+                self.config = config;
+            }
             Err(message) => {
                 tracing::error!(
                     "the configuration cannot be read again, the last one stays: {message}"
                 );
             }
         }
+    }
+}
+
+/// Work beside the stream; dropped, it ends.
+#[derive(Debug)]
+struct Background(JoinHandle<()>);
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

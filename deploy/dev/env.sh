@@ -8,6 +8,7 @@ cache=${WALPOST_DEV_CACHE:-$repo/.dev/cache}
 kafka_version=4.3.1
 # As in kubernetes/go.mod.
 kubernetes_version=1.36.3
+apicurio_version=2.6.13.Final
 
 say() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; }
 die() {

@@ -68,6 +68,9 @@ pub(super) fn findings(config: &Config, facts: &TableFacts) -> Vec<Finding> {
         Sample::Slow => {
             vec![Finding::ok("rows", format!("no row of {name} was looked at: it took too long"))]
         }
+        Sample::WithoutSchemas(why) => {
+            vec![Finding::ok("rows", format!("no row of {name} was looked at: {why}"))]
+        }
         Sample::Rows { rows, bad, .. } if bad.is_empty() => {
             let found = match rows {
                 0 => format!("table {name} is empty"),

@@ -8,6 +8,7 @@ use crate::cloudevent::Encoder;
 use crate::config::Config;
 use crate::outbox::mapping::Mapping;
 use crate::outbox::row::RowScratch;
+use crate::pipeline::encode as encode_row;
 use crate::postgres::catalog::Catalog;
 use crate::postgres::error::Error;
 use crate::postgres::timestamp::PgTimestamp;
@@ -24,6 +25,8 @@ pub(super) enum Sample {
     Forbidden,
     /// It took too long.
     Slow,
+    /// The registry does not say what their schemas are.
+    WithoutSchemas(String),
     /// Rows were read.
     Rows {
         /// How many.
@@ -57,7 +60,7 @@ pub(super) async fn take(
     let name = (facts.name.schema.as_str(), facts.name.table.as_str());
     let pages = facts.storage.map_or(0, |storage| storage.pages);
     match catalog.sampled_rows(name, &columns, pages).await {
-        Ok(Some(rows)) => Ok(encode(config, &mapping, &rows)),
+        Ok(Some(rows)) => Ok(encode(config, &mapping, &rows).await),
         Ok(None) => Ok(Sample::Slow),
         Err(error) if error.sqlstate() == Some("42501") => Ok(Sample::Forbidden),
         Err(error) => Err(error),
@@ -65,14 +68,19 @@ pub(super) async fn take(
 }
 
 /// Makes events of rows.
-fn encode(config: &Config, mapping: &Mapping, rows: &[Vec<Option<Vec<u8>>>]) -> Sample {
-    let Ok(mut encoder) = Encoder::new(&config.events) else { return Sample::None };
+async fn encode(config: &Config, mapping: &Mapping, rows: &[Vec<Option<Vec<u8>>>]) -> Sample {
+    let Ok(encoder) = Encoder::new(&config.events) else { return Sample::None };
+    let mut encoder = encoder.with_schemas(&config.events, config.schemas());
     let mut scratch = RowScratch::new();
     let mut bad: BTreeMap<String, usize> = BTreeMap::new();
     let mut topics: BTreeMap<String, Route> = BTreeMap::new();
     for values in rows {
         let row = scratch.copy_of(values.iter().map(Option::as_deref));
-        match encoder.encode(mapping, &row, PgTimestamp::now()) {
+        let encoded = match encode_row(&mut encoder, mapping, &row, PgTimestamp::now()).await {
+            Ok(encoded) => encoded,
+            Err(failure) => return Sample::WithoutSchemas(failure.message().to_owned()),
+        };
+        match encoded {
             Ok(event) => {
                 let route = topics.entry(event.topic.to_owned()).or_default();
                 route.null_key |= event.key.is_none();
@@ -107,8 +115,8 @@ mod tests {
         values.iter().map(|value| value.map(|text| text.as_bytes().to_vec())).collect()
     }
 
-    #[test]
-    fn good_rows_give_their_topics_and_bad_ones_their_reasons_without_values() {
+    #[tokio::test]
+    async fn good_rows_give_their_topics_and_bad_ones_their_reasons_without_values() {
         let config = config(&[]);
         let mapping = table::mapping(&config, &facts()).expect("a mapping");
         let rows = [
@@ -117,7 +125,7 @@ mod tests {
             row([Some("secret"), Some("a b"), Some("k"), Some("Placed"), Some("{}")]),
             row([Some(""), Some("order"), Some("k"), Some("Placed"), Some("{}")]),
         ];
-        let Sample::Rows { rows, bad, topics } = encode(&config, &mapping, &rows) else {
+        let Sample::Rows { rows, bad, topics } = encode(&config, &mapping, &rows).await else {
             panic!("rows were given")
         };
         assert_eq!(rows, 4);

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::io;
 
 use super::{Exit, output};
+use crate::cloudevent::Encoder;
 use crate::config::env::Environment;
 use crate::config::{Config, Needs};
 use crate::error::Failure;
@@ -37,6 +38,14 @@ pub(super) fn refused(message: impl Into<String>, hint: impl Into<String>) -> St
         message: message.into(),
         hint: Some(hint.into()),
     })
+}
+
+/// The relay's encoder, with the relay's schemas.
+pub(super) fn encoder(config: &Config) -> Result<Encoder, Stopped> {
+    let encoder = Encoder::new(&config.events).map_err(|error| {
+        refused(error.to_string(), "correct the variable that the message names")
+    })?;
+    Ok(encoder.with_schemas(&config.events, config.schemas()))
 }
 
 /// Runs `work` with the configuration, to its end.

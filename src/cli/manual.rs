@@ -174,6 +174,22 @@ pub const ENTRIES: &[Entry] = &[
         )],
     },
     Entry {
+        path: "schema check",
+        exit: "0 all may be registered\n1 one is refused, or the registry does not answer\n78 wrong configuration",
+        examples: &[(
+            "The gate of a build, before a change is deployed:",
+            "walpost schema check schemas",
+        )],
+    },
+    Entry {
+        path: "schema register",
+        exit: "0 done, or what would be done\n1 one is refused, or the registry does not answer\n78 wrong configuration",
+        examples: &[
+            ("What would be registered:", "walpost schema register schemas"),
+            ("Register it, unless one is refused:", "walpost schema register schemas --yes"),
+        ],
+    },
+    Entry {
         path: "healthcheck",
         exit: "0 the answer has status 200\n1 another status, or no answer",
         examples: &[

@@ -4,9 +4,8 @@
 
 use std::io;
 
-use super::command::{self, Stopped, refused};
+use super::command::{self, Stopped};
 use super::{Exit, output};
-use crate::cloudevent::Encoder;
 use crate::config::Config;
 use crate::config::env::{Environment, Source};
 use crate::error::Failure;
@@ -51,9 +50,7 @@ async fn peek(config: Config, arguments: Arguments, form: Form) -> Result<Exit, 
     let catalog = Catalog::connect(&config.database)
         .await
         .map_err(|error| Failure::postgres("connect to the database", &error))?;
-    let mut encoder = Encoder::new(&config.events).map_err(|error| {
-        refused(error.to_string(), "correct the variable that the message names")
-    })?;
+    let mut encoder = command::encoder(&config)?;
     let shown = if arguments.slot {
         slot::events(&config, &catalog, &mut encoder, arguments.rows).await?
     } else {

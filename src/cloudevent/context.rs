@@ -47,6 +47,8 @@ pub(super) struct RowContext<'a> {
     pub(super) mapping: &'a Mapping,
     pub(super) row: OutboxRow<'a>,
     pub(super) commit_time: PgTimestamp,
+    /// Where the schema of the payload is found, when a registry has one.
+    pub(super) schema_uri: Option<&'a str>,
 }
 
 impl<'a> RowContext<'a> {
@@ -149,7 +151,7 @@ impl<'a> RowContext<'a> {
     }
 
     fn dataschema(&self) -> Result<Option<&'a str>, BadRow> {
-        let Some(text) = self.filled(Role::DataSchema) else { return Ok(None) };
+        let Some(text) = self.filled(Role::DataSchema) else { return Ok(self.schema_uri) };
         let text = attribute::text("dataschema", text)?;
         if !uri::is_reference(text) {
             return Err(BadRow::new("dataschema", Reason::InvalidUri, "is no URI (RFC 3986)"));

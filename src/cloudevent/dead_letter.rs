@@ -54,7 +54,13 @@ impl Encoder {
         found: &DeadLetterContext<'e>,
     ) -> Event<'e> {
         let commit_time = found.commit_time;
-        let context = RowContext { settings: &self.settings, mapping, row: *row, commit_time };
+        let context = RowContext {
+            settings: &self.settings,
+            mapping,
+            row: *row,
+            commit_time,
+            schema_uri: None,
+        };
         let payload = Payload::of(&context);
         let limit = self.settings.max_event.saturating_add(ALLOWANCE).min(found.largest);
         let headers = &mut self.headers;

@@ -1,18 +1,22 @@
 //! The encoder: owns the memory of one event and writes rows to it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::attribute::{Envelope, Sink, check_extension_name};
 use super::context::{RowContext, Scratch, Strictness};
 use super::headers::Headers;
 use super::options::{EventOptions, Mode, NullPayload};
 use super::payload::{self, Payload};
+use super::schema::{self, SchemaUse};
 use super::time::TimeReader;
 use super::{check_media_type, check_source, plain_headers};
 use crate::outbox::bad_row::{BadRow, Reason};
 use crate::outbox::mapping::Mapping;
 use crate::outbox::row::OutboxRow;
 use crate::postgres::timestamp::PgTimestamp;
+use crate::registry::schema::Schema;
+use crate::registry::schemas::Schemas;
 use crate::route;
 
 /// Value of `content-type` in structured mode (Kafka protocol binding, "Structured Content Mode").
@@ -46,6 +50,21 @@ impl fmt::Display for OptionsError {
 }
 
 impl std::error::Error for OptionsError {}
+
+/// Why there is no event of a row, or none yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unencoded {
+    /// There is none.
+    Bad(BadRow),
+    /// The schema of this subject has to be learnt first ([`Schemas::learn`]).
+    NeedsSchema(String),
+}
+
+impl From<BadRow> for Unencoded {
+    fn from(bad: BadRow) -> Self {
+        Self::Bad(bad)
+    }
+}
 
 /// An event as a Kafka record. It borrows from the encoder and the row.
 #[derive(Clone, Copy)]
@@ -93,6 +112,11 @@ pub struct Encoder {
     pub(super) value: Vec<u8>,
     pub(super) headers: Headers,
     pub(super) scratch: Scratch,
+    schemas: Option<SchemaUse>,
+    /// The schema of the row at hand.
+    schema: Option<Arc<Schema>>,
+    /// Its payload as the schema's mode has it.
+    framed: Vec<u8>,
 }
 
 impl Encoder {
@@ -138,31 +162,66 @@ impl Encoder {
             value: Vec::new(),
             headers: Headers::new(),
             scratch: Scratch::default(),
+            schemas: None,
+            schema: None,
+            framed: Vec::new(),
         })
+    }
+
+    /// The same encoder, which uses these schemas where `options` ask for some.
+    #[must_use]
+    pub fn with_schemas(mut self, options: &EventOptions, schemas: Option<Schemas>) -> Self {
+        self.schemas = options
+            .schemas
+            .as_ref()
+            .zip(schemas)
+            .map(|(options, schemas)| SchemaUse::new(schemas, options.mode));
+        self
+    }
+
+    /// The schemas that are used, for whoever has to learn one.
+    #[must_use]
+    pub fn schemas(&self) -> Option<Schemas> {
+        self.schemas.as_ref().map(|used| used.schemas.clone())
     }
 
     /// The event of a row. `commit_time` is the `time` of rows that have none.
     ///
     /// # Errors
     ///
-    /// When the row breaks a rule of `CloudEvents`, of Kafka, or of the configuration.
+    /// When the row breaks a rule of `CloudEvents`, of Kafka, of the configuration or of its
+    /// schema; or when the schema has to be learnt first.
     pub fn encode<'e>(
         &'e mut self,
         mapping: &'e Mapping,
         row: &OutboxRow<'e>,
         commit_time: PgTimestamp,
-    ) -> Result<Event<'e>, BadRow> {
-        let context = RowContext { settings: &self.settings, mapping, row: *row, commit_time };
+    ) -> Result<Event<'e>, Unencoded> {
+        let context = RowContext {
+            settings: &self.settings,
+            mapping,
+            row: *row,
+            commit_time,
+            schema_uri: None,
+        };
         let payload = Payload::of(&context);
         // Before anything is copied, so that no row makes the buffers grow past the limit.
         if payload.length() > self.settings.max_event {
-            return Err(too_large("payload", self.settings.max_event));
+            return Err(too_large("payload", self.settings.max_event).into());
         }
         route::topic(mapping, row, &self.settings.reserved_topics, &mut self.topic)?;
         let key = route::key(mapping, row, &mut self.key)?;
         self.headers.clear();
         self.value.clear();
         let content_type = context.content_type()?;
+        self.schema = match &mut self.schemas {
+            // No data is of no schema.
+            Some(schemas) if !payload.is_null() => Some(schemas.find(mapping, row, &self.topic)?),
+            Some(_) | None => None,
+        };
+        let mode = self.schemas.as_ref().map(|schemas| schemas.mode);
+        let schema = self.schema.as_deref();
+        let context = RowContext { schema_uri: schema.map(Schema::uri), ..context };
         let (headers, scratch) = (&mut self.headers, &mut self.scratch);
         let value = match self.settings.mode {
             Mode::Binary => {
@@ -170,7 +229,7 @@ impl Encoder {
                 if payload.is_null() {
                     payload::null_value(self.settings.null_payload)?
                 } else {
-                    headers.content_type(content_type);
+                    headers.content_type(schema::content_type(content_type, schema, mode));
                     payload.check(content_type, &mut scratch.nesting)?;
                     payload.bytes(&mut self.value)?
                 }
@@ -181,13 +240,20 @@ impl Encoder {
                 Some(self.value.as_slice())
             }
         };
+        let value = match schema.zip(mode) {
+            Some(used) => {
+                schema::write(used, payload, content_type, &mut self.framed, scratch)?;
+                schema::value(used, value, &self.framed, headers)
+            }
+            None => value,
+        };
         let Scratch { text, nesting, .. } = scratch;
         let left_out_headers =
             plain_headers::write(&context, headers, text, nesting, Strictness::Strict)?;
         let event =
             Event { topic: &self.topic, key, value, headers: &self.headers, left_out_headers };
         if event.byte_size() > self.settings.max_event {
-            return Err(too_large("event", self.settings.max_event));
+            return Err(too_large("event", self.settings.max_event).into());
         }
         Ok(event)
     }

@@ -38,6 +38,26 @@ pub enum TimeUnit {
     Nanoseconds,
 }
 
+/// What is done with the schema of a payload (`WALPOST_REGISTRY_MODE`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SchemaMode {
+    /// The payload is checked against it, and not changed.
+    Validate,
+    /// The value begins with its id, as with Confluent's serializers.
+    Prefix,
+    /// A header has its GUID, as with Confluent's serializers since version 8.
+    Header,
+}
+
+/// Which schema a payload has to fit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchemaOptions {
+    /// What is done with it.
+    pub mode: SchemaMode,
+    /// Template of the subject; the role `topic` in it is the topic that the event goes to.
+    pub subject: Template,
+}
+
 /// Everything that decides how a row becomes an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventOptions {
@@ -70,4 +90,6 @@ pub struct EventOptions {
     pub max_event: usize,
     /// Topics that no row may reach: walpost's own.
     pub reserved_topics: Vec<String>,
+    /// The schema that payloads have to fit; `None` without a registry.
+    pub schemas: Option<SchemaOptions>,
 }

@@ -5,6 +5,7 @@ use super::headers::Headers;
 use super::json::{self, LoneSurrogate, Nesting};
 use crate::outbox::bad_row::{BadRow, Reason};
 use crate::outbox::role::Role;
+use crate::registry::schema::GUID_HEADER;
 
 /// Most bytes of names and values that a `headers` column may bring.
 const MAX_COLUMN: usize = 64 * 1024;
@@ -125,6 +126,8 @@ fn is_reserved(headers: &Headers, own: std::ops::Range<usize>) -> bool {
     begins("ce_")
         || begins("walpost-")
         || name.eq_ignore_ascii_case("content-type")
+        // Where it names the schema of the value, as a reader takes the last of the name.
+        || (name.eq_ignore_ascii_case(GUID_HEADER) && headers.get(GUID_HEADER).is_some())
         || headers
             .iter()
             .skip(own.start)

@@ -9,4 +9,5 @@ mod oracle;
 mod plain_headers;
 mod routing;
 mod rules;
+mod schemas;
 mod structured;

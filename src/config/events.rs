@@ -76,6 +76,7 @@ pub(super) fn read(
         debezium_headers: debezium_headers?,
         max_event: max_event?,
         reserved_topics,
+        schemas: None,
     })
 }
 

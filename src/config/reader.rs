@@ -155,7 +155,13 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn accept<T>(&mut self, name: &str, value: &str, parsed: Result<T, String>) -> Option<T> {
+    /// The value, or a note of what is wrong with it.
+    pub(super) fn accept<T>(
+        &mut self,
+        name: &str,
+        value: &str,
+        parsed: Result<T, String>,
+    ) -> Option<T> {
         parsed.map_err(|reason| self.refuse(name, value, reason)).ok()
     }
 

@@ -390,3 +390,34 @@ fn what_decides_an_event_is_checked_at_the_start() {
     assert_eq!(loaded.warnings.len(), 1, "{:?}", loaded.warnings);
     assert!(loaded.warnings[0].contains("20 characters"));
 }
+
+#[test]
+fn a_mode_of_the_registry_needs_the_registry_and_what_goes_with_it() {
+    let url = ("WALPOST_REGISTRY_URL", "https://registry:8081/");
+    let loaded = load(&[url, ("WALPOST_REGISTRY_MODE", "prefix")]);
+    let registry = loaded.config.registry.clone().expect("a registry");
+    assert_eq!(registry.url.as_str(), "https://registry:8081");
+    assert!(loaded.config.schemas().is_some());
+    let for_commands = load(&[url]).config;
+    assert!(for_commands.registry.is_some() && for_commands.schemas().is_none());
+    assert!(load(&[]).config.registry.is_none());
+
+    check_refused(
+        &[("WALPOST_REGISTRY_MODE", "validate")],
+        &["WALPOST_REGISTRY_URL", "is required with WALPOST_REGISTRY_MODE"],
+    );
+    check_refused(
+        &[url, ("WALPOST_REGISTRY_MODE", "header"), ("WALPOST_CE_MODE", "structured")],
+        &["WALPOST_REGISTRY_MODE", "need WALPOST_CE_MODE=binary"],
+    );
+    check_refused(&[url, ("WALPOST_REGISTRY_USERNAME", "u")], &["WALPOST_REGISTRY_PASSWORD"]);
+    check_refused(&[url, ("WALPOST_REGISTRY_PASSWORD", "p")], &["WALPOST_REGISTRY_USERNAME"]);
+    check_refused(&[url, ("WALPOST_REGISTRY_SUBJECT", "{")], &["WALPOST_REGISTRY_SUBJECT"]);
+    check_refused(&[("WALPOST_REGISTRY_URL", "registry:8081")], &["expected http://"]);
+
+    let user = [("WALPOST_REGISTRY_USERNAME", "u"), ("WALPOST_REGISTRY_PASSWORD", "p")];
+    let plain = load(&[("WALPOST_REGISTRY_URL", "http://registry"), user[0], user[1]]);
+    assert!(plain.warnings.iter().any(|warning| warning.contains("can be read on the way")));
+    let encrypted = load(&[url, user[0], user[1]]);
+    assert_eq!(encrypted.warnings, Vec::<String>::new());
+}

@@ -59,6 +59,15 @@ pub enum Piece {
     },
 }
 
+/// A piece of a schema's subject.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SubjectPiece {
+    /// The topic that the event goes to, whatever decides it.
+    Topic,
+    /// As in any other template.
+    Row(Piece),
+}
+
 /// How rows of one table become events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {
@@ -72,6 +81,7 @@ pub struct Mapping {
     extensions: Vec<Extension>,
     topic: Option<Vec<Piece>>,
     event_type: Vec<Piece>,
+    subject: Vec<SubjectPiece>,
     source: String,
 }
 
@@ -111,8 +121,8 @@ impl Mapping {
         columns: &[NamedColumn<'_>],
         options: &EventOptions,
     ) -> Result<Self, MappingError> {
-        let Found { roles, extensions, topic, event_type } = match search::search(columns, options)
-        {
+        let found = search::search(columns, options);
+        let Found { roles, extensions, topic, event_type, subject } = match found {
             Ok(found) => found,
             Err(problems) => return Err(MappingError { table, problems }),
         };
@@ -126,6 +136,7 @@ impl Mapping {
             extensions,
             topic,
             event_type,
+            subject,
             source: source::of_table(options, &table),
             table,
         })
@@ -187,6 +198,12 @@ impl Mapping {
     #[must_use]
     pub fn event_type(&self) -> &[Piece] {
         &self.event_type
+    }
+
+    /// The subject of a payload's schema; without a registry of no piece.
+    #[must_use]
+    pub fn subject(&self) -> &[SubjectPiece] {
+        &self.subject
     }
 
     /// The attribute `source` of rows that do not override it.

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::keys::Keys;
 use super::refusal::{Alone, Place, Refusals, Sent, SnapshotRowDigest, Way};
 use super::tell::Teller;
-use crate::cloudevent::{BadRow, Encoder, Event, Reason};
+use crate::cloudevent::{BadRow, Encoder, Event, Reason, Unencoded};
 use crate::config::OnBadRow;
 use crate::crash::{self, Point};
 use crate::error::Failure;
@@ -30,6 +30,7 @@ use crate::outbox::row::{OutboxRow, RowScratch};
 use crate::pgoutput::{LogicalMessage, Relation, Tuple};
 use crate::postgres::snapshot::SnapshotRow;
 use crate::postgres::timestamp::PgTimestamp;
+use crate::registry::schemas::Schemas;
 use crate::status::HaltCode;
 
 /// Weight of an event beside its bytes: librdkafka's and the ledger's own structures.
@@ -49,6 +50,8 @@ pub(super) enum Taken {
     Done,
     /// It waits for this topic to be asked for.
     NeedsTopic(String),
+    /// It waits for the schema of this subject to be asked for.
+    NeedsSchema(String),
     /// librdkafka has no room; a delivery makes some.
     QueueFull,
     /// The producer broke before this was enqueued; a report that is still to come tells why.
@@ -109,6 +112,8 @@ pub(crate) struct RowSettings {
     pub(crate) on_bad_row: OnBadRow,
     /// Where dead letters go.
     pub(crate) dlq_topic: String,
+    /// The schemas that payloads have to fit.
+    pub(crate) schemas: Option<Schemas>,
 }
 
 /// A row that was passed and that Kafka does not have whole.
@@ -136,6 +141,8 @@ pub(super) struct Rows {
     /// Topics that did not appear in time; the next question for one is short.
     unknown_before: HashSet<String>,
     pub(super) refusals: Refusals,
+    /// The registry does not take who we are.
+    pub(super) registry_refuses: Option<Failure>,
     /// Rows that Kafka does not have, since this was last looked at.
     pub(super) kept: Vec<KeptRow>,
     /// How much of a topic one key has.
@@ -159,6 +166,7 @@ impl Rows {
                 "correct the variable that the message names",
             )
         })?;
+        let encoder = encoder.with_schemas(&settings.events, settings.schemas.clone());
         Ok(Self {
             ledger,
             producer,
@@ -171,6 +179,7 @@ impl Rows {
             unknown_topics: HashMap::new(),
             unknown_before: HashSet::new(),
             refusals,
+            registry_refuses: None,
             kept: Vec::new(),
             keys: Keys::new(),
             commit_time: PgTimestamp::default(),
@@ -299,7 +308,11 @@ impl Rows {
             alone.place = Place::Snapshot(position, Some(digest(mapping, printed)));
         }
         self.scratch = scratch;
-        taken
+        match taken {
+            // Nothing of a snapshot is stored before its end, so there is nothing to wait for.
+            Ok(Taken::Ending(failure)) => Err(failure),
+            taken => taken,
+        }
     }
 
     /// The way of every row: to an event and into the producer's queue, or, as a bad row, where
@@ -313,7 +326,7 @@ impl Rows {
         let position = place.position();
         let Self { encoder, producer, ledger, refusals, keys, .. } = self;
         let encoded = match refusals.of(place) {
-            Some(said) => Err(BadRow::new("payload", Reason::RefusedByBroker, said)),
+            Some(said) => Err(BadRow::new("payload", Reason::RefusedByBroker, said).into()),
             None => encoder.encode(mapping, row, self.commit_time),
         };
         let bad = match encoded {
@@ -346,7 +359,13 @@ impl Rows {
                 ),
                 None => return Ok(Taken::NeedsTopic(event.topic.to_owned())),
             },
-            Err(bad) => bad,
+            Err(Unencoded::Bad(bad)) => bad,
+            Err(Unencoded::NeedsSchema(subject)) => {
+                return match self.registry_refuses.clone() {
+                    None => Ok(Taken::NeedsSchema(subject)),
+                    Some(failure) => end_when_stored(&self.ledger, failure),
+                };
+            }
         };
         self.bad_row(mapping, row, place, &bad)
     }
@@ -450,6 +469,11 @@ fn unfit(ledger: &Ledger, error: &MappingError, position: Position) -> Result<Ta
             position.commit_lsn
         ),
     );
+    end_when_stored(ledger, failure)
+}
+
+/// Ends the generation with this failure, as soon as what comes before the row is stored.
+fn end_when_stored(ledger: &Ledger, failure: Failure) -> Result<Taken, Failure> {
     if ledger.rows_are_stored() {
         return Err(failure);
     }

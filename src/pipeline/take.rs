@@ -100,6 +100,7 @@ impl Pipeline {
                 return Ok(true);
             }
             Taken::NeedsTopic(topic) => self.ask(topic)?,
+            Taken::NeedsSchema(subject) => self.ask_for_schema(subject),
             Taken::QueueFull => {}
             Taken::Broken(error) => {
                 self.fatal.get_or_insert((error, Instant::now()));

@@ -55,12 +55,14 @@ impl KnownTopics {
 
 /// Where the loop stands, told a few times a second.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Progress {
+pub(super) struct Progress<'a> {
     pub(super) positions: Positions,
     pub(super) in_flight: InFlight,
     /// Commit time of the oldest row in hand, microseconds since 1970 by the server's clock.
     pub(super) oldest_in_hand: Option<i64>,
     pub(super) blocked: bool,
+    /// What is wrong with the schema registry, while rows wait for it.
+    pub(super) waits_for_registry: Option<&'a str>,
     pub(super) last_stream_message: Instant,
     pub(super) last_confirmation: Option<Instant>,
     pub(super) last_checkpoint: Option<Instant>,
@@ -140,7 +142,7 @@ impl Teller {
     }
 
     /// The loop's standing; called at most a few times a second.
-    pub(super) fn progress(&self, progress: &Progress) {
+    pub(super) fn progress(&self, progress: &Progress<'_>) {
         let Progress { positions, in_flight, blocked, .. } = *progress;
         self.metrics.backpressure(blocked);
         let state = self.status.state();
@@ -156,6 +158,9 @@ impl Teller {
             facts.positions =
                 Positions { wal_end: facts.positions.wal_end.max(positions.wal_end), ..positions };
             facts.in_flight = in_flight;
+            if facts.waits_for_registry.as_deref() != progress.waits_for_registry {
+                facts.waits_for_registry = progress.waits_for_registry.map(str::to_owned);
+            }
             facts.oldest_in_hand = progress.oldest_in_hand.and_then(system_time);
             facts.postgres.connected = true;
             facts.postgres.last_stream_message = Some(ago(progress.last_stream_message));
@@ -223,6 +228,7 @@ impl Teller {
             facts.catalog_checked = None;
             facts.postgres.connected = false;
             facts.oldest_in_hand = None;
+            facts.waits_for_registry = None;
             facts.snapshot = None;
             facts.in_flight.events = 0;
             facts.in_flight.bytes = 0;

@@ -20,6 +20,8 @@ pub struct Facts {
     pub positions: Positions,
     /// What was read and is not confirmed.
     pub in_flight: InFlight,
+    /// What is wrong with the schema registry, while rows wait for it.
+    pub waits_for_registry: Option<String>,
     /// The slot as last polled.
     pub slot: Option<SlotFacts>,
     /// Who holds the slot while this instance stands by.
@@ -215,6 +217,7 @@ impl Facts {
             kafka: KafkaFacts::default(),
             positions: Positions::default(),
             in_flight: InFlight::default(),
+            waits_for_registry: None,
             slot: None,
             holder: None,
             leader: false,
@@ -265,6 +268,7 @@ impl Facts {
         };
         snapshot.positions = self.positions;
         snapshot.in_flight = self.in_flight;
+        snapshot.waits_for_registry.clone_from(&self.waits_for_registry);
         snapshot.snapshot.clone_from(&self.snapshot);
         snapshot.slot = self.slot.as_ref().map(SlotView::of);
         snapshot.holder.clone_from(&self.holder);

@@ -43,6 +43,8 @@ pub fn ready(snapshot: &Snapshot) -> Answer {
             let confirmed = snapshot.kafka.last_confirmation;
             if recent(confirmed) {
                 Answer::yes("backpressured, and Kafka confirms")
+            } else if let Some(why) = &snapshot.waits_for_registry {
+                Answer::no(format!("backpressured: rows wait for the schema registry: {why}"))
             } else {
                 Answer::no(format!(
                     "backpressured: Kafka has confirmed nothing {}",

@@ -27,6 +27,7 @@
 //!                 "checkpointed": "0/1A2B3C8", "flushed": "0/1A2B3C8", "wal_end": "0/1A2B3C8"},
 //!   "lag": {"seconds": 0.0, "caught_up": true, "received_bytes": 0, "confirmed_bytes": 0},
 //!   "in_flight": {"events": 0, "bytes": 0, "limit_bytes": 16777216},
+//!   "waits_for_registry": null,
 //!   "slot": {"active": true, "wal_status": "reserved", "retained_bytes": 56, "safe_bytes": null,
 //!            "keep_limit_bytes": null, "confirmed_flush_lag_bytes": 0, "catalog_xmin_age": 3,
 //!            "spill_bytes": 0},
@@ -158,6 +159,8 @@ pub struct Snapshot {
     pub lag: LagView,
     /// What was read and is not confirmed.
     pub in_flight: InFlight,
+    /// What is wrong with the schema registry, while rows wait for it.
+    pub waits_for_registry: Option<String>,
     /// The slot as last polled.
     pub slot: Option<SlotView>,
     /// When publication and tables were last found to be as at the start.
@@ -330,6 +333,7 @@ impl Snapshot {
             positions: Positions::default(),
             lag: LagView::default(),
             in_flight: InFlight::default(),
+            waits_for_registry: None,
             slot: None,
             catalog_checked: None,
             snapshot: None,
@@ -384,7 +388,7 @@ mod tests {
             members.join(" "),
             "at catalog_checked counts errors halt holder in_flight kafka lag last_checkpoint leader live name \
              positions postgres ready slot slot_name snapshot started startup state state_since tasks \
-             topics verdict version"
+             topics verdict version waits_for_registry"
         );
         assert_eq!(json["state"], "starting");
         assert_eq!(json["state_since"]["at"], "1970-01-01T00:00:00.000Z");

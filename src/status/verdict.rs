@@ -35,6 +35,10 @@ pub(super) fn of(snapshot: &Snapshot) -> Verdict {
         State::Standby => standby(snapshot),
         State::Snapshotting => snapshotting(snapshot),
         State::Streaming => format!("streaming, {}; {}", behind(snapshot), confirmed(snapshot)),
+        State::Backpressured if snapshot.waits_for_registry.is_some() => {
+            let why = snapshot.waits_for_registry.as_deref().unwrap_or_default();
+            format!("backpressured: rows wait for the schema registry: {why}; {}", behind(snapshot))
+        }
         State::Backpressured => format!(
             "backpressured: {} of {} wait for Kafka, {}; {}",
             spoken_bytes(snapshot.in_flight.bytes),

@@ -21,16 +21,6 @@ const INTERVAL_PROPERTY: &str = "topic.metadata.refresh.interval.ms";
 /// Its default.
 const INTERVAL: Duration = Duration::from_secs(300);
 
-/// The running count; dropped, it ends.
-#[derive(Debug)]
-pub(super) struct Counting(pub(super) JoinHandle<()>);
-
-impl Drop for Counting {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 /// Counts the partitions of all known topics as often as the producer does. A client of its own,
 /// for the moment of each count: the producer's own question would make a topic that is gone.
 ///

@@ -97,7 +97,8 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         };
         self.refusals.forget(&claimed.checkpoint.mark(), claimed.snapshot.is_some());
         let shared = (self.known_topics.clone(), self.batch_limits.clone(), reached.batch_size);
-        let settings = settings(&config, &reached.server, &watched, shared);
+        let mut settings = settings(&config, &reached.server, &watched, shared);
+        settings.rows.schemas.clone_from(&self.schemas);
         let seen = (reached.server.wal_end, reached.server.now);
         let watching =
             watcher::watch(reached.catalog, Arc::new(config), watched, self.teller.clone(), seen);
@@ -440,6 +441,7 @@ fn settings(
         events: config.events.clone(),
         on_bad_row: config.on_bad_row,
         dlq_topic: config.dlq_topic.clone(),
+        schemas: None,
     };
     let topic_maker = config.topic_partitions.map(|partitions| TopicMaker {
         client: auxiliary(&config.kafka, &config.name),

@@ -54,6 +54,8 @@ mod progress;
 #[cfg(test)]
 mod prune;
 #[cfg(test)]
+mod registry;
+#[cfg(test)]
 mod replay;
 #[cfg(test)]
 mod rollback;

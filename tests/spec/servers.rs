@@ -30,6 +30,7 @@ mod kafka;
 mod postgres;
 pub(crate) mod proxy;
 mod record;
+pub(crate) mod registry;
 #[cfg(not(feature = "crash-points"))] // The servers are tried once, by `spec`.
 mod smoke;
 #[expect(dead_code, reason = "a handle of the whole program; its users come one by one")]

@@ -58,6 +58,7 @@ mod tests {
             ("KAFKA_SECURITY_PROTOCOL", "sasl_ssl"),
             ("KAFKA_SASL_PASSWORD", "p"),
             ("WALPOST_HTTP_PASSWORD", "p"),
+            ("WALPOST_REGISTRY_PASSWORD", "p"),
             ("WALPOST_COLUMN_ID", "id"),
         ];
         let variables: Variables = lines

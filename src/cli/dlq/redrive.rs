@@ -72,6 +72,7 @@ pub(super) async fn run(config: Config, arguments: Arguments) -> Result<Exit, St
         malformed: arguments.malformed,
         max_attempts: arguments.max_attempts,
         resolve_only: arguments.resolve_only,
+        schemas: config.events.schemas.as_ref().map(|schemas| schemas.mode),
     };
     let topic = Topic::new(&config);
     let done = std::sync::Arc::new(topic.done().await?);

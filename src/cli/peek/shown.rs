@@ -7,9 +7,11 @@ use serde_json::{Map, Value, json};
 use crate::cli::printed::{bytes_member, cut, printable, shown_bytes};
 use crate::cloudevent::{BadRow, DeadLetterContext, Encoder, Event};
 use crate::config::{Config, OnBadRow};
+use crate::error::Failure;
 use crate::lsn::Position;
 use crate::outbox::mapping::Mapping;
 use crate::outbox::row::OutboxRow;
+use crate::pipeline::encode;
 use crate::postgres::timestamp::PgTimestamp;
 
 /// How events are printed.
@@ -38,15 +40,15 @@ pub(super) struct Shown {
 impl Shown {
     /// The event of a row. `position` is its place in the stream, where that is known;
     /// `commit_time` the time of events without one of their own.
-    pub(super) fn of_row(
+    pub(super) async fn of_row(
         config: &Config,
         encoder: &mut Encoder,
         (mapping, row): (&Mapping, &OutboxRow<'_>),
         position: Option<Position>,
         commit_time: PgTimestamp,
-    ) -> Self {
-        let bad = match encoder.encode(mapping, row, commit_time) {
-            Ok(event) => return Self::of_event(mapping, position, &event),
+    ) -> Result<Self, Failure> {
+        let bad = match encode(encoder, mapping, row, commit_time).await? {
+            Ok(event) => return Ok(Self::of_event(mapping, position, &event)),
             Err(bad) => bad,
         };
         let context = DeadLetterContext {
@@ -59,7 +61,7 @@ impl Shown {
         };
         let letter = encoder.dead_letter(mapping, row, &bad, &context);
         let shown = Self::of_event(mapping, position, &letter);
-        Self { bad: Some((bad, config.on_bad_row)), ..shown }
+        Ok(Self { bad: Some((bad, config.on_bad_row)), ..shown })
     }
 
     fn of_event(mapping: &Mapping, position: Option<Position>, event: &Event<'_>) -> Self {

@@ -40,7 +40,7 @@ pub(super) async fn events(
             .await
             .map_err(|error| unreadable(config, &error))?;
         let enough = messages.len() < limit || decode == MESSAGES_MAX;
-        let shown = decoded(config, encoder, &messages, rows)?;
+        let shown = decoded(config, encoder, &messages, rows).await?;
         if enough || shown.len() >= usize::try_from(rows).unwrap_or(usize::MAX) {
             return Ok(shown);
         }
@@ -88,7 +88,7 @@ enum Announced {
     Other,
 }
 
-fn decoded(
+async fn decoded(
     config: &Config,
     encoder: &mut Encoder,
     messages: &[SlotMessage],
@@ -130,7 +130,8 @@ fn decoded(
                     let position = Some(Position { commit_lsn, ordinal });
                     ordinal += 1;
                     let row = (&**mapping, &row);
-                    shown.push(Shown::of_row(config, encoder, row, position, commit_time));
+                    let of_row = Shown::of_row(config, encoder, row, position, commit_time);
+                    shown.push(of_row.await?);
                 }
                 Some(Announced::Unfit(error)) => return Err(unfit(error)),
                 Some(Announced::Other) | None => {}

@@ -33,11 +33,11 @@ pub(super) async fn events(
     read.reverse();
     let now = PgTimestamp::now();
     let mut scratch = RowScratch::new();
-    Ok(read
-        .iter()
-        .map(|row| {
-            let row = scratch.copy_of(row.iter().map(Option::as_deref));
-            Shown::of_row(config, encoder, (&present.mapping, &row), None, now)
-        })
-        .collect())
+    let mut shown = Vec::with_capacity(read.len());
+    for row in &read {
+        let row = scratch.copy_of(row.iter().map(Option::as_deref));
+        let row = (&present.mapping, &row);
+        shown.push(Shown::of_row(config, encoder, row, None, now).await?);
+    }
+    Ok(shown)
 }

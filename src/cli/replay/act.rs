@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::error::Failure;
 use crate::kafka::producer::TOPIC_LIMIT;
 use crate::outbox::row::RowScratch;
+use crate::pipeline::encode;
 
 /// How often the progress is shown on a terminal.
 const SHOWN: Duration = Duration::from_millis(500);
@@ -59,7 +60,8 @@ pub(super) async fn send(
             }
             for row in &piece {
                 let row = scratch.copy_of(row.iter().map(Option::as_deref));
-                let encoded = encoder.encode(&reading.present.mapping, &row, asked.time);
+                let mapping = &reading.present.mapping;
+                let encoded = encode(&mut encoder, mapping, &row, asked.time).await?;
                 // Bad rows were counted by the plan.
                 let Ok(event) = encoded else { continue };
                 if sent.take(event_identity(&event)) {

@@ -8,7 +8,7 @@ use super::run_id::RunId;
 use super::sent::{HEADER, Sent};
 use super::source::Source;
 use super::{Asked, event_identity};
-use crate::cli::command::{Stopped, refused};
+use crate::cli::command::{self, Stopped, refused};
 use crate::cli::printed::{count, printable, seconds, size};
 use crate::cloudevent::{BadRow, Encoder};
 use crate::config::Config;
@@ -19,6 +19,7 @@ use crate::kafka::producer::TOPICS_MAX;
 use crate::outbox::mapping::Mapping;
 use crate::outbox::role::Role;
 use crate::outbox::row::{OutboxRow, RowScratch};
+use crate::pipeline::encode;
 
 /// How many ids of bad rows are named for each reason.
 const NAMED: usize = 5;
@@ -85,7 +86,7 @@ impl Plan {
                     rows += 1;
                     let row = scratch.copy_of(row.iter().map(Option::as_deref));
                     let mapping = &reading.present.mapping;
-                    plan.count(&mut encoder, (mapping, &row), asked, &mut sent)?;
+                    plan.count(&mut encoder, (mapping, &row), asked, &mut sent).await?;
                 }
             }
             plan.tables.push((reading.present.mapping.table_text().to_owned(), rows));
@@ -93,14 +94,14 @@ impl Plan {
         Ok(plan)
     }
 
-    fn count(
+    async fn count(
         &mut self,
         encoder: &mut Encoder,
         (mapping, row): (&Mapping, &OutboxRow<'_>),
         asked: &Asked,
         sent: &mut Sent,
     ) -> Result<(), Stopped> {
-        let event = match encoder.encode(mapping, row, asked.time) {
+        let event = match encode(encoder, mapping, row, asked.time).await? {
             Ok(event) => event,
             Err(bad) => {
                 self.bad(mapping, row, &bad);
@@ -327,6 +328,5 @@ impl Plan {
 
 /// The relay's encoder.
 pub(super) fn encoder(config: &Config) -> Result<Encoder, Stopped> {
-    Encoder::new(&config.events)
-        .map_err(|error| refused(error.to_string(), "correct the variable that the message names"))
+    command::encoder(config)
 }

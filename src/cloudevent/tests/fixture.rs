@@ -1,7 +1,7 @@
 //! A row from its columns to its record, through the bytes of the replication stream.
 
 use crate::cloudevent::options::{EventOptions, Mode};
-use crate::cloudevent::{BadRow, DeadLetterContext, Encoder, Event};
+use crate::cloudevent::{BadRow, DeadLetterContext, Encoder, Event, Unencoded};
 use crate::lsn::{Lsn, Position};
 use crate::outbox::column::TypeNames;
 use crate::outbox::mapping::Mapping;
@@ -154,7 +154,7 @@ impl Case {
     }
 
     /// The way from bytes to what `then` makes of the row.
-    fn run<T>(
+    pub(super) fn run<T>(
         &self,
         then: impl FnOnce(&mut Encoder, &Mapping, &crate::outbox::OutboxRow<'_>) -> T,
     ) -> T {
@@ -179,7 +179,10 @@ impl Case {
             let first = encoder.encode(mapping, row, commit_time).map(Record::of);
             let second = encoder.encode(mapping, row, commit_time).map(Record::of);
             assert_eq!(first, second);
-            second
+            second.map_err(|refused| match refused {
+                Unencoded::Bad(bad) => bad,
+                Unencoded::NeedsSchema(subject) => panic!("no registry, but {subject}"),
+            })
         })
     }
 

@@ -10,34 +10,38 @@ pub(super) const VARIABLES: &[Variable] = &[
         "WALPOST_REGISTRY_URL",
         "",
         "https://registry:8081",
-        "Schema registry with the Confluent API.",
-    )
-    .later(),
+        "Schema registry with Confluent's API (Apicurio's ends with /apis/ccompat/v7).",
+    ),
     variable(
         Registry,
         "WALPOST_REGISTRY_MODE",
         "none",
         "validate",
-        "none, validate, prefix or header.",
+        "validate: payloads are checked and not changed; prefix: the value begins with the schema's id; header: a header has its GUID.",
     )
-    .later()
     .words(&["none", "validate", "prefix", "header"]),
     variable(
         Registry,
         "WALPOST_REGISTRY_SUBJECT",
         "{topic}-value",
-        "{topic}-value",
-        "Template of the subject.",
+        "{topic}-{type}",
+        "Template of the schema's subject; {topic} is the topic that the event goes to.",
+    ),
+    variable(
+        Registry,
+        "WALPOST_REGISTRY_REFRESH",
+        "5m",
+        "30s",
+        "How often the latest version of a subject is asked for again.",
     )
-    .later(),
-    variable(Registry, "WALPOST_REGISTRY_USERNAME", "", "walpost", "User.").later(),
-    variable(Registry, "WALPOST_REGISTRY_PASSWORD", "", "…", "Password.").secret().later(),
+    .duration("1s", "1d"),
+    variable(Registry, "WALPOST_REGISTRY_USERNAME", "", "walpost", "User."),
+    variable(Registry, "WALPOST_REGISTRY_PASSWORD", "", "…", "Password.").secret(),
     variable(
         Registry,
         "WALPOST_REGISTRY_CA",
         "",
         "/etc/ssl/registry-ca.pem",
-        "Authorities trusted for its certificate.",
-    )
-    .later(),
+        "Authorities trusted for its certificate; unset: those of the system.",
+    ),
 ];

@@ -1,6 +1,6 @@
 //! The search for the columns of roles, extensions and templates, and for all that is amiss.
 
-use super::{Extension, MappingProblem, NamedColumn, Piece, ROLE_EXTENSIONS, find};
+use super::{Extension, MappingProblem, NamedColumn, Piece, ROLE_EXTENSIONS, SubjectPiece, find};
 use crate::cloudevent::options::EventOptions;
 use crate::outbox::column::{ColumnType, Field};
 use crate::outbox::role::{ColumnChoice, Role};
@@ -13,6 +13,7 @@ pub(super) struct Found {
     pub(super) extensions: Vec<Extension>,
     pub(super) topic: Option<Vec<Piece>>,
     pub(super) event_type: Vec<Piece>,
+    pub(super) subject: Vec<SubjectPiece>,
 }
 
 /// Finds them, or names every problem.
@@ -27,8 +28,12 @@ pub(super) fn search(
     search.check_types();
     let topic = search.resolve_topic(&options.topic);
     let event_type = search.resolve_type(&options.type_template);
+    let subject = options
+        .schemas
+        .as_ref()
+        .map_or_else(Vec::new, |schemas| search.resolve_subject(&schemas.subject));
     if search.problems.is_empty() {
-        Ok(Found { roles: search.roles, extensions, topic, event_type })
+        Ok(Found { roles: search.roles, extensions, topic, event_type, subject })
     } else {
         Err(search.problems)
     }
@@ -158,6 +163,21 @@ impl Search<'_> {
                 !matches!(problem, MappingProblem::TemplateColumn { variable, role, .. }
                     if *variable == "WALPOST_CE_TYPE" && *role == Some(Role::Type))
             });
+        }
+        pieces
+    }
+
+    /// The template of a schema's subject, in which the role `topic` is the event's topic.
+    fn resolve_subject(&mut self, template: &Template) -> Vec<SubjectPiece> {
+        let mut pieces = Vec::new();
+        for part in &template.parts {
+            if *part == Part::Role(Role::Topic) {
+                pieces.push(SubjectPiece::Topic);
+                continue;
+            }
+            let one = Template { parts: vec![part.clone()] };
+            let resolved = self.resolve("WALPOST_REGISTRY_SUBJECT", &one);
+            pieces.extend(resolved.into_iter().map(SubjectPiece::Row));
         }
         pieces
     }

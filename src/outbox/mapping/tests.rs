@@ -21,6 +21,7 @@ pub(crate) fn options() -> EventOptions {
         null_payload: NullPayload::Tombstone,
         debezium_headers: false,
         max_event: 1_000_000,
+        schemas: None,
         reserved_topics: vec!["walpost.dlq".into()],
     }
 }

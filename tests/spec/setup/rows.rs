@@ -1,6 +1,6 @@
 //! Random rows: what the constraints let in, the encoder takes, and the other way round.
 
-use ::walpost::cloudevent::{Encoder, Reason};
+use ::walpost::cloudevent::{Encoder, Reason, Unencoded};
 use ::walpost::config::Config;
 use ::walpost::config::env::Variables;
 use ::walpost::outbox::column::ColumnType;
@@ -355,7 +355,7 @@ fn check(server: &Postgres, columns: &[Column], variables: &[(&str, &str)]) {
         match &verdict {
             Ok(()) => taken += 1,
             // The size of the whole event is not the constraint's to know.
-            Err(bad) if bad.reason == Reason::TooLarge => continue,
+            Err(Unencoded::Bad(bad)) if bad.reason == Reason::TooLarge => continue,
             Err(_) => refused += 1,
         }
         let short: Vec<_> = row[1..]

@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 
 use crate::cli::dlq::letters::{Done, Filter};
 use crate::cli::printed::{count, shell};
+use crate::cloudevent::Reason;
+use crate::cloudevent::options::SchemaMode;
 use crate::config::Config;
 use crate::kafka::dead_letter::{Class, Letter, Place};
 use crate::route;
@@ -27,6 +29,8 @@ pub(super) struct Rules {
     pub(super) malformed: bool,
     pub(super) max_attempts: u32,
     pub(super) resolve_only: bool,
+    /// What is done with schemas: a letter has its payload as the row had it.
+    pub(super) schemas: Option<SchemaMode>,
 }
 
 /// What is done with a letter.
@@ -52,6 +56,7 @@ pub(super) enum Left {
     NoTopic,
     Loop,
     Malformed,
+    Unframed,
     Attempts,
     NotFound,
 }
@@ -64,6 +69,7 @@ impl Left {
             Self::NoTopic => "no_topic",
             Self::Loop => "loop",
             Self::Malformed => "malformed",
+            Self::Unframed => "without_schema",
             Self::Attempts => "attempts",
             Self::NotFound => "not_found",
         }
@@ -83,6 +89,9 @@ impl Left {
             Self::Loop => "its topic is one that walpost keeps for itself; --resolve-only marks it",
             Self::Malformed => {
                 "it is no valid event; correct the row and replay it, or --malformed sends it as it is"
+            }
+            Self::Unframed => {
+                "its payload has not gone through its schema, and would be sent as it is; correct the row or the schema and `walpost replay` the row"
             }
             Self::Attempts => {
                 "it came back, or was refused, too often; --max-attempts raises the limit"
@@ -127,6 +136,11 @@ impl Rules {
         if letter.class() == Class::Malformed && !self.malformed {
             return Verdict::Left(Left::Malformed);
         }
+        let framed = matches!(self.schemas, Some(SchemaMode::Prefix | SchemaMode::Header));
+        let mismatched = letter.reason() == Some(Reason::SchemaMismatch.word());
+        if letter.value_bytes.is_some() && (framed || (self.schemas.is_some() && mismatched)) {
+            return Verdict::Left(Left::Unframed);
+        }
         let tried = done.attempted.get(&letter.place).copied().unwrap_or(0);
         if letter.attempts().saturating_add(tried) >= self.max_attempts {
             return Verdict::Left(Left::Attempts);
@@ -168,8 +182,10 @@ impl Plan {
             Verdict::Send(Some(topic)) => *self.topics.entry(topic).or_insert(0) += 1,
             Verdict::Left(why) => {
                 self.leave(why, letter.place);
-                let replayable =
-                    matches!(why, Left::PayloadLeftOut | Left::NoTopic | Left::Malformed);
+                let replayable = matches!(
+                    why,
+                    Left::PayloadLeftOut | Left::NoTopic | Left::Malformed | Left::Unframed
+                );
                 if let Some(id) = letter.text("walpost-row-id").filter(|id| !id.is_empty())
                     && replayable
                     && self.rows.len() < IDS

@@ -1,0 +1,147 @@
+//! A schema as rows use it.
+
+use std::fmt;
+
+use super::avro::{self, AvroSchema};
+use super::client::{Client, Kind, Registered};
+use super::error::RegistryError;
+use super::json_schema::JsonSchema;
+use super::options::RegistryOptions;
+
+/// First byte of a value that a schema id stands before (Confluent documentation, "Wire format").
+const MAGIC_PREFIX: u8 = 0;
+
+/// First byte of a header that a schema's GUID stands in (`SchemaId.MAGIC_BYTE_V1` of Confluent's
+/// serializers).
+const MAGIC_HEADER: u8 = 1;
+
+/// The header for the GUID of the value's schema (`SchemaId.VALUE_SCHEMA_ID_HEADER`).
+pub const GUID_HEADER: &str = "__value_schema_id";
+
+/// Why a payload is not of its schema. It never holds a value of the row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    /// Goes on after "payload": "does not fit its schema at …".
+    pub what: String,
+}
+
+impl Mismatch {
+    pub(super) fn new(what: impl fmt::Display) -> Self {
+        Self { what: what.to_string() }
+    }
+}
+
+/// A schema that is ready for payloads.
+pub struct Schema {
+    registered: Registered,
+    uri: String,
+    form: Form,
+}
+
+enum Form {
+    Json(Box<JsonSchema>),
+    Avro(AvroSchema),
+}
+
+impl fmt::Debug for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Schema").field("uri", &self.uri).finish_non_exhaustive()
+    }
+}
+
+impl Schema {
+    /// Makes the latest version of a subject ready.
+    ///
+    /// # Errors
+    ///
+    /// Every [`RegistryError`].
+    pub(super) async fn latest(
+        options: &RegistryOptions,
+        client: &Client,
+        subject: &str,
+    ) -> Result<Self, RegistryError> {
+        let registered = client.latest(subject).await?;
+        let references = client.references(&registered.references).await?;
+        // Nothing but an unusable schema comes of this.
+        Self::new(options.url.as_str(), registered, &references).map_err(|error| {
+            RegistryError::Unusable(format!("the schema of subject {subject}: {error}"))
+        })
+    }
+
+    /// Compiles a schema; `references` are the names and texts that [`Client::references`] finds.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::Unusable`].
+    pub fn new(
+        url: &str,
+        registered: Registered,
+        references: &[(String, String)],
+    ) -> Result<Self, RegistryError> {
+        let form = match registered.kind {
+            Kind::Json => Form::Json(Box::new(JsonSchema::new(&registered.text, references)?)),
+            Kind::Avro => Form::Avro(AvroSchema::new(&registered.text, references)?),
+            Kind::Protobuf => {
+                let what = "it is Protobuf, and walpost knows JSON Schema and Avro".to_owned();
+                return Err(RegistryError::Unusable(what));
+            }
+        };
+        let uri = format!("{url}/schemas/ids/{}", registered.id);
+        Ok(Self { registered, uri, form })
+    }
+
+    /// Where everybody finds it, for ever: the attribute `dataschema`.
+    #[must_use]
+    pub fn uri(&self) -> &str {
+        &self.uri
+    }
+
+    /// Id and version.
+    #[must_use]
+    pub const fn registered(&self) -> &Registered {
+        &self.registered
+    }
+
+    /// The media type of data that is encoded by it; `None` where data stays JSON.
+    #[must_use]
+    pub const fn media_type(&self) -> Option<&'static str> {
+        match self.form {
+            Form::Json(_) => None,
+            Form::Avro(_) => Some(avro::MEDIA_TYPE),
+        }
+    }
+
+    /// Checks a JSON payload against the schema, and appends to `out` what it is on the wire.
+    ///
+    /// # Errors
+    ///
+    /// The payload does not fit.
+    pub fn write(&self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Mismatch> {
+        match &self.form {
+            Form::Json(schema) => {
+                schema.check(payload)?;
+                out.extend_from_slice(payload);
+                Ok(())
+            }
+            Form::Avro(schema) => schema.write(payload, out),
+        }
+    }
+
+    /// What stands before a value in the mode `prefix`.
+    #[must_use]
+    pub fn prefix(&self) -> [u8; 5] {
+        let [a, b, c, d] = self.registered.id.to_be_bytes();
+        [MAGIC_PREFIX, a, b, c, d]
+    }
+
+    /// The value of [`GUID_HEADER`] in the mode `header`; `None` when the registry has no GUIDs.
+    #[must_use]
+    pub fn guid_header(&self) -> Option<[u8; 17]> {
+        let guid = self.registered.guid?;
+        let mut header = [MAGIC_HEADER; 17];
+        for (place, byte) in header.iter_mut().skip(1).zip(guid) {
+            *place = byte;
+        }
+        Some(header)
+    }
+}
