@@ -17,7 +17,7 @@
 //! yet covered are kept, so that behind a backlog without outbox rows the lag is that of the WAL
 //! being read, and not a saw tooth. The method is that of kafka-lag-exporter's lookup table,
 //! without its interpolation: the answer is late by at most the interval of the samples. The end of
-//! the log may be ahead for [`Watch::patience`] before it counts, so what the stream has not shown
+//! the log may be ahead for `Watch::patience` before it counts, so what the stream has not shown
 //! is seen after at most that and one interval, and then counts from when it was ahead.
 
 use std::collections::VecDeque;
