@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::output;
 use crate::config::Config;
 use crate::error::Failure;
-use crate::kafka::batch_limits::configured;
+use crate::kafka::batch_limits::{MAX_MESSAGE_BYTES, alone, configured};
 use crate::kafka::client::{ANSWER_LIMIT, auxiliary, producer_properties};
 use crate::kafka::librdkafka::{ClientError, Happening};
 use crate::kafka::producer::{Meaning, Producer, Resolution, TopicId, meaning};
@@ -170,12 +170,27 @@ impl Sender {
             .question(name, patience)
             .map_err(|error| Failure::kafka(&doing, &error))?;
         match tokio::task::spawn_blocking(question).await {
-            Ok(Resolution::Known { topic, .. }) => Ok(Some(self.producer.learn(name, topic))),
+            Ok(Resolution::Known { topic, .. }) => {
+                self.heed_limit(config, name).await;
+                Ok(Some(self.producer.learn(name, topic)))
+            }
             Ok(Resolution::Unknown) => Ok(None),
             Ok(Resolution::Forbidden(error) | Resolution::Unanswered(error)) => {
                 Err(Failure::kafka(&doing, &error))
             }
             Err(error) => Err(Failure::again("kafka_error", error.to_string())),
+        }
+    }
+
+    /// A broker refuses a batch over the topic's limit, also where each of its records would fit. A
+    /// batch is never more than what is under way, so where the limit is below the size of batches,
+    /// no more than the limit is. Where it may not be read, a refusal names it.
+    async fn heed_limit(&mut self, config: &Config, name: &str) {
+        let Ok(topics) = Topics::new(&auxiliary(&config.kafka, &config.name)) else { return };
+        let read = topics.config(name, MAX_MESSAGE_BYTES).await;
+        let limit = read.ok().flatten().and_then(|limit| limit.parse::<usize>().ok());
+        if let Some(limit) = limit.filter(|limit| *limit < configured(&config.kafka)) {
+            self.budget = self.budget.min(limit);
         }
     }
 
@@ -188,7 +203,8 @@ impl Sender {
         topic: TopicId,
         record: &Record<'_>,
     ) -> Result<Number, Trouble> {
-        let weight = record.byte_size() + RECORD_OVERHEAD;
+        let bytes = record.byte_size();
+        let weight = (bytes + RECORD_OVERHEAD).max(alone(bytes, record.headers.len()));
         let number = self.next;
         loop {
             self.look()?;

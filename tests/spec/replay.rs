@@ -342,7 +342,8 @@ fn a_large_row_beyond_the_brokers_limit_stops_a_replay_with_what_to_do() {
          values ('order', 'key-0', 'Placed', jsonb_build_object('n', 6, 'x', (select string_agg(md5(n::text), '') from generate_series(1, 200) n)))",
     );
     database.insert_rows("order", 7, 3, 1);
-    let settings = Settings::new(&database, kafka);
+    // All rows would be in one batch, which the topic refuses whole.
+    let settings = Settings::new(&database, kafka).env("KAFKA_PROP_LINGER_MS", "1000");
     let arguments = ["replay", "--all", "--to-topic", &topic, "--rate", "50", "--yes"];
     let stopped = command(&settings, &arguments);
     assert_eq!(stopped.code, 1, "{}", stopped.stdout);

@@ -36,6 +36,10 @@ fn a_stop_that_kafka_does_not_confirm_in_time_is_exit_code_1_with_the_number_of_
     walpost.wait_for_line("walpost starts");
     kafka.thaw();
     walpost.wait_until_ready();
+    // The new process has asked for the topic, and what it repeats is over.
+    until("the seven rows to be confirmed", || {
+        (walpost.metrics().sum("walpost_events_total", &[]) >= 7.0).then_some(())
+    });
     kafka.freeze();
     database.insert_rows("order", 13, 3, 1);
     until("the rows to be in flight", || {
