@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use super::checkpoint_command::{done, wait_for_halt};
 use super::servers::walpost::Walpost;
-use super::servers::{Database, Kafka, Postgres, Session, Settings, figure, until};
+use super::servers::{
+    Database, Kafka, PATIENCE, Postgres, Session, Settings, figure, until, within,
+};
 
 /// The physical slot by which the standby follows.
 const STANDBY: &str = "standby_1";
@@ -78,7 +80,14 @@ impl Pair {
             self.database.name()
         );
         let there = Session::open(&self.standby.url("postgres"));
-        until("the standby to have the slot", || (there.value(&ready) == "1").then_some(()));
+        // The slot is kept there once the primary's reads from where the standby can: a record of
+        // running transactions lets it, and the worker that copies it may sleep for 30 s.
+        let ready = within(PATIENCE * 3, || {
+            self.database.execute("select pg_log_standby_snapshot()");
+            std::thread::sleep(Duration::from_millis(500));
+            (there.value(&ready) == "1").then_some(())
+        });
+        assert!(ready.is_some(), "the standby never had the slot");
     }
 
     /// The primary is gone for good, and the standby takes its place.
