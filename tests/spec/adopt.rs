@@ -79,9 +79,8 @@ impl Scene {
 
     fn arguments(&self, more: &[&str]) -> Vec<String> {
         let name = self.database.name();
-        let mut arguments = ["adopt", "debezium", "--debezium-slot", &format!("{name}_dbz")]
-            .map(str::to_owned)
-            .to_vec();
+        let mut arguments =
+            vec!["adopt".to_owned(), "debezium".to_owned(), format!("--debezium-slot={name}_dbz")];
         if !more.contains(&"--from-slot") {
             arguments.extend(["--connector".to_owned(), name.to_owned()]);
             arguments.extend(["--offsets-topic".to_owned(), format!("{name}.offsets")]);

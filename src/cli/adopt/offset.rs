@@ -162,8 +162,11 @@ mod tests {
     const RECORDED: &str = r#"{"lsn_proc":28870312,"lsn_events_processed":1,"messageType":"INSERT",
         "lsn_commit":28866712,"lsn":28870312,"txId":758,"ts_usec":1795282949665408}"#;
 
+    /// The place, the transaction with its last row, and the snapshot.
+    type Read = (Option<u64>, Option<(u32, u64)>, Snapshot);
+
     #[track_caller]
-    fn check(value: &str, expected: Result<(Option<u64>, Option<(u32, u64)>, Snapshot), &str>) {
+    fn check(value: &str, expected: Result<Read, &str>) {
         let read = Offset::parse(value.as_bytes());
         let found = read.as_ref().map(|offset| {
             let in_flight = offset.in_flight.map(|it| (it.xid, it.last.as_u64()));
