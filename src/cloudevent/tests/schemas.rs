@@ -22,7 +22,7 @@ const GUID: [u8; 16] = *b"\x01\x89\x79\x17\x62\x23\x10\x41\xb3\xb8\xf6\x3f\xbb\x
 
 fn in_mode(mode: SchemaMode) -> Case {
     let subject = Template::parse("{topic}-value").expect("a template");
-    order().set(|options| options.schemas = Some(SchemaOptions { mode, subject }))
+    order().set(|options| options.schemas = Some(SchemaOptions { mode, subject, message: None }))
 }
 
 fn schemas() -> Schemas {
@@ -159,7 +159,8 @@ fn a_schema_that_is_not_known_is_asked_for_by_its_subject() {
     fn check(template: &str, expected: &str) {
         let subject = Template::parse(template).expect(template);
         let mode = SchemaMode::Validate;
-        let case = order().set(|options| options.schemas = Some(SchemaOptions { mode, subject }));
+        let case = order()
+            .set(|options| options.schemas = Some(SchemaOptions { mode, subject, message: None }));
         let asked = encode(&case, &schemas());
         assert_eq!(asked, Err(Unencoded::NeedsSchema(expected.to_owned())), "{template}");
     }
