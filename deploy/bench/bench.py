@@ -11,6 +11,8 @@ How the numbers come about:
 - latency: pgbench stamps the row with clock_timestamp() inside the INSERT that it commits; a consumer subtracts
   that from its own clock when it has the record.
 Every drain is checked: each id of the table is in Kafka, exactly once.
+- schemas: the same drain once more for each of SCHEMAS, beside plain ones, in turn: `validate` checks each payload by a
+  JSON Schema, `avro` and `protobuf` write it in that form behind the schema's id. What it costs is the ratio to plain.
 """
 
 import json
@@ -26,6 +28,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from pathlib import Path
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -38,6 +41,7 @@ SHAPES = os.environ.get("SHAPES", "100 1").split()
 TOOLS = os.environ.get("TOOLS", "walpost pg_recvlogical").split()
 RATE = int(os.environ.get("RATE", "1000"))
 LATENCY_SECONDS = int(os.environ.get("SECONDS_OF_LATENCY", "20"))
+SCHEMAS = os.environ.get("SCHEMAS", "validate avro").split()
 WALPOST = os.environ["WALPOST"]
 MORE = dict(pair.split("=", 1) for pair in os.environ.get("ENVIRONMENT", "").split())
 PARTITIONS = 4
@@ -51,6 +55,48 @@ PAYLOAD = """jsonb_build_object(
                                jsonb_build_object('sku', 'B-' || n % 1000, 'quantity', 1)))"""
 INSERT = "insert into outbox (aggregatetype, aggregateid, type, payload) "
 SELECT = f"select 'order', 'customer-' || n % 10000, 'OrderPlaced', {PAYLOAD} from generate_series("
+
+ORDER = {"orderId": "long", "customer": "string", "currency": "string",
+         "total": {"type": "bytes", "logicalType": "decimal", "precision": 12, "scale": 2},
+         "placedAt": {"type": "long", "logicalType": "timestamp-millis"}, "note": "string"}
+ITEM = {"sku": "string", "quantity": "int"}
+TYPES = {"long": "integer", "int": "integer"}
+
+
+def fields(of):
+    return [{"name": name, "type": kind} for name, kind in of.items()]
+
+
+def properties(of):
+    return {name: {"type": "number" if name == "total" else TYPES.get(str(kind), "string")} for name, kind in of.items()}
+
+
+def json_object(of, **more):
+    return {"type": "object", "required": list(of), "additionalProperties": False, "properties": {**properties(of), **more}}
+
+
+# What PAYLOAD is, in three languages.
+JSON_SCHEMA = {"$schema": "http://json-schema.org/draft-07/schema#",
+               **json_object(ORDER, items={"type": "array", "items": json_object(ITEM)})}
+AVRO = {"type": "record", "name": "Order", "fields": fields(ORDER) + [
+    {"name": "items", "type": {"type": "array", "items": {
+        "type": "record", "name": "Item", "fields": fields(ITEM)}}}]}
+PROTOBUF = """syntax = "proto3";
+import "google/protobuf/timestamp.proto";
+message Order {
+  message Item { string sku = 1; int32 quantity = 2; }
+  int64 order_id = 1;
+  string customer = 2;
+  string currency = 3;
+  double total = 4;
+  google.protobuf.Timestamp placed_at = 5;
+  string note = 6;
+  repeated Item items = 7;
+}
+"""
+# The registry's mode, and the schema.
+SCHEMA_RUNS = {"validate": ("validate", "JSON", json.dumps(JSON_SCHEMA)), "avro": ("prefix", "AVRO", json.dumps(AVRO)),
+               "protobuf": ("prefix", "PROTOBUF", PROTOBUF)}
 
 
 def say(text):
@@ -90,12 +136,25 @@ class Servers:
                     *owner, *(word for setting in settings for word in ("-c", setting)))
         self.script("kafka", "start", "--port", str(self.kafka_port), "--dir", self.kafka, *owner,
                     "--", "log.message.timestamp.type=LogAppendTime", "auto.create.topics.enable=false")
+        self.registry = self.start_registry(owner) if SCHEMAS else None
         self.bootstrap = f"127.0.0.1:{self.kafka_port}"
         self.postmaster = int((self.postgres / "data/postmaster.pid").read_text().split()[0])
         self.broker = int((self.kafka / "pid").read_text())
         # A copy: a build that goes on beside the measurement must not change what is measured.
         self.walpost = shutil.copy(WALPOST, self.folder / "walpost")
         self.admin = AdminClient({"bootstrap.servers": self.bootstrap})
+
+    def start_registry(self, owner):
+        """Has each schema under a subject of its own. Returns the URL."""
+        port = free_ports(1)
+        self.script("registry", "start", "--port", str(port), "--dir", f"{self.folder}-registry", *owner)
+        url = f"http://127.0.0.1:{port}/apis/ccompat/v7"
+        for name in SCHEMAS:
+            _, kind, text = SCHEMA_RUNS[name]
+            body = json.dumps({"schemaType": kind, "schema": text}).encode()
+            urllib.request.urlopen(urllib.request.Request(f"{url}/subjects/{name}/versions", body,
+                                                          {"Content-Type": "application/json"}), timeout=60).close()
+        return url
 
     def script(self, name, *arguments):
         environment = {**os.environ, "KAFKA_DEV_JVM": "-Xms512m -Xmx1g"}
@@ -113,6 +172,8 @@ class Servers:
     def stop(self):
         self.script("postgres", "kill", "--dir", self.postgres)
         self.script("kafka", "kill", "--dir", self.kafka)
+        if self.registry:
+            self.script("registry", "kill", "--dir", f"{self.folder}-registry")
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def walsender(self):
@@ -218,11 +279,12 @@ def make_topic(servers, consumer, name):
     return topic
 
 
-def start_walpost(servers, name, log):
+def start_walpost(servers, name, log, more=None):
     environment = {
         "DATABASE_URL": servers.url(), "KAFKA_BOOTSTRAP_SERVERS": servers.bootstrap, "WALPOST_NAME": name,
         "WALPOST_SLOT": name, "WALPOST_TOPIC": name + ".{aggregate_type}", "WALPOST_DLQ_TOPIC": name + ".dlq",
         "WALPOST_HTTP_ADDR": f"127.0.0.1:{servers.http_port}", "WALPOST_LOG": "info", **MORE,
+        **(more or {}),
     }
     return subprocess.Popen([servers.walpost, "run"], env=environment, stdout=log, stderr=log)
 
@@ -236,12 +298,12 @@ def stop_walpost(process, log):
     return usage
 
 
-def drain_walpost(servers, slot, ids):
+def drain_walpost(servers, slot, ids, more=None):
     with open(servers.folder / f"{slot}.log", "w") as log:
         consumer = consumer_of(servers)
         topic = make_topic(servers, consumer, slot)
         started = time.time()
-        process = start_walpost(servers, slot, log)
+        process = start_walpost(servers, slot, log, more)
         watch = Watch(servers, process.pid)
         deadline = started + 60 + ROWS / 5_000
         while (count := length(consumer, topic)) < len(ids):
@@ -313,6 +375,27 @@ def measure_drains(servers, shape):
     return results
 
 
+def measure_schemas(servers):
+    """Drains of rows of 100 a transaction: plain, and with each of SCHEMAS."""
+    runs = ["plain", *SCHEMAS]
+    slots = [(name, f"{name}_{run}") for run in range(RUNS) for name in (runs if run % 2 else runs[::-1])]
+    for _, slot in slots:
+        make_slot(servers, slot)
+    write_rows(servers, "100")
+    ids = [line.encode() for line in servers.sql("select id from outbox").split()]
+    results = {name: [] for name in runs}
+    for name, slot in slots:
+        more = {}
+        if name != "plain":
+            more = {"WALPOST_REGISTRY_URL": servers.registry, "WALPOST_REGISTRY_SUBJECT": name,
+                    "WALPOST_REGISTRY_MODE": SCHEMA_RUNS[name][0]}
+        result = drain_walpost(servers, slot, ids, more)
+        say(f"{slot}: " + ", ".join(f"{name} {value:,.2f}" for name, value in result.items()))
+        results[name].append(result)
+        drop_slot(servers, slot)
+    return results
+
+
 def measure_latency(servers):
     """Commit to consumer at RATE commits a second, in milliseconds; the first two seconds do not count."""
     make_slot(servers, "latency")
@@ -361,7 +444,7 @@ def medians(results):
     return {name: statistics.median(result[name] for result in results) for name in results[0]}
 
 
-def report(drains, latency):
+def report(drains, schemas, latency):
     million = ROWS / 1e6
     print(f"\n{ROWS:,} rows, median of {RUNS}; Postgres 15, Kafka, {os.cpu_count()} cores, {platform.machine()}\n")
     print(f"{'rows a tx':>9} {'tool':<15} {'rows/s':>9} {'with start':>10} {'CPU s/M':>8} {'walsender':>9} "
@@ -377,6 +460,13 @@ def report(drains, latency):
                      for name in ("seconds", "seconds_with_start")}
             print(f"{shape:>9} walpost / pg_recvlogical: {ratio['seconds']:.2f}, "
                   f"with start {ratio['seconds_with_start']:.2f}")
+    if schemas:
+        plain = medians(schemas["plain"])
+        print(f"\n{'schema':<10} {'events/s':>9} {'of plain':>8} {'CPU s/M':>8}")
+        for name, runs in schemas.items():
+            run = medians(runs)
+            print(f"{name:<10} {ROWS / run['seconds']:>9,.0f} {plain['seconds'] / run['seconds']:>8.2f} "
+                  f"{run['cpu'] / million:>8.2f}")
     if latency:
         print(f"\ncommit to consumer at {RATE:,} commits/s: p50 {latency['p50_ms']:.1f} ms, p99 {latency['p99_ms']:.1f} "
               f"ms, max {latency['max_ms']:.1f} ms ({latency['events']:,} events; walpost {latency['walpost_cores']:.2f} "
@@ -393,14 +483,15 @@ def main():
                     "create publication walpost for table outbox "
                     "with (publish = 'insert', publish_via_partition_root = true)")
         drains = {shape: measure_drains(servers, shape) for shape in SHAPES} if TOOLS else {}
+        schemas = measure_schemas(servers) if SCHEMAS else None
         latency = measure_latency(servers) if LATENCY_SECONDS else None
     finally:
         servers.stop()
     target = REPOSITORY / ".dev/bench/result.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps({"rows": ROWS, "runs": RUNS, "cores": os.cpu_count(), "kernel": platform.release(),
-                                  "drains": drains, "latency": latency}, indent=1) + "\n")
-    report(drains, latency)
+                                  "drains": drains, "schemas": schemas, "latency": latency}, indent=1) + "\n")
+    report(drains, schemas, latency)
     print(f"numbers: {target}")
 
 

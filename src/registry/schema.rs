@@ -176,3 +176,52 @@ impl Schema {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GUID: [u8; 16] = *b"\x01\x89\x79\x17\x62\x23\x10\x41\xb3\xb8\xf6\x3f\xbb\x9d\xd6\xf1";
+
+    fn schema(kind: Kind, text: &str) -> Schema {
+        let registered = Registered {
+            id: 258,
+            version: 1,
+            guid: Some(GUID),
+            kind,
+            text: text.to_owned(),
+            references: Vec::new(),
+        };
+        Schema::new("https://registry", registered, &[]).expect(text)
+    }
+
+    /// Recorded by tests/registry/record_protobuf.py from Confluent's own header serializer: one
+    /// line for each language, and for each place of a message.
+    #[test]
+    fn the_header_is_the_one_that_confluents_serializer_writes() {
+        let protobuf = "syntax = \"proto3\"; message A { message I {} } message B {}";
+        let mut lines = 0;
+        for line in include_str!("protobuf/recorded/headers.txt").lines() {
+            let (text, expected) = line.rsplit_once(' ').expect("a line");
+            let (of, name) = text.rsplit_once(' ').expect("a line");
+            let (schema, message) = match of {
+                "AVRO []" => (schema(Kind::Avro, "\"string\""), None),
+                "JSON []" => (schema(Kind::Json, "{}"), None),
+                "PROTOBUF [0]" => (schema(Kind::Protobuf, protobuf), None),
+                "PROTOBUF [1]" => (schema(Kind::Protobuf, protobuf), Some("B")),
+                "PROTOBUF [0, 0]" => (schema(Kind::Protobuf, protobuf), Some("A.I")),
+                other => panic!("{other}"),
+            };
+            let header = schema.guid_header(message).expect("a message").expect("a GUID");
+            let header: String = header.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!((name, header.as_str()), (GUID_HEADER, expected), "{of}");
+            let mut prefix = Vec::new();
+            schema.write_prefix(message, &mut prefix).expect("a message");
+            let indexes = expected.get(34..).expect("17 bytes");
+            let prefix: String = prefix.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(prefix, format!("0000000102{indexes}"), "{of}");
+            lines += 1;
+        }
+        assert_eq!(lines, 5);
+    }
+}

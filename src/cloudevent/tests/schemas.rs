@@ -189,3 +189,32 @@ fn a_payload_that_is_no_json_does_not_pass_by_a_schema() {
     };
     assert_eq!(bad.reason, Reason::InvalidJson);
 }
+
+#[test]
+fn a_message_is_the_first_of_its_schema_or_the_one_that_the_template_names() {
+    const MESSAGES: &str = "syntax = \"proto3\"; package acme;
+        message Order { double total = 1; } message OrderCreated { string total = 1; }";
+    let case = in_mode(SchemaMode::Prefix);
+    let found = record(&case, Kind::Protobuf, MESSAGES);
+    let total = 12.30_f64.to_le_bytes();
+    let expected = [&b"\0\0\0\x01\x02\0\x09"[..], &total].concat();
+    assert_eq!(found.value.as_deref(), Some(expected.as_slice()));
+    assert_eq!(found.header("content-type"), Some("application/x-protobuf"));
+
+    let by = |template: &str| {
+        let message = Template::parse(template).expect(template);
+        case.clone().set(|options| {
+            if let Some(schemas) = &mut options.schemas {
+                schemas.message = Some(message.clone());
+            }
+        })
+    };
+    let text = by("acme.{type}").with("payload", JSONB, "{\"total\": \"x\"}");
+    let found = record(&text, Kind::Protobuf, MESSAGES);
+    assert_eq!(found.value.as_deref(), Some(&b"\0\0\0\x01\x02\x02\x02\x0a\x01x"[..]));
+    check_bad(&by("{type}"), Kind::Protobuf, MESSAGES, "at total: a text is expected");
+    check_bad(&by("{aggregate_type}"), Kind::Protobuf, MESSAGES, "WALPOST_REGISTRY_MESSAGE");
+    // A schema of one type has nothing to choose.
+    let found = record(&by("{type}"), Kind::Avro, AVRO_SCHEMA);
+    assert_eq!(found.value.as_deref(), Some(&b"\0\0\0\x01\x02\x04\x04\xce"[..]));
+}

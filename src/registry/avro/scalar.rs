@@ -89,7 +89,12 @@ fn float(text: &str) -> Option<f32> {
 /// The text of a number, which may stand in quotes.
 fn decimal(decimal: Decimal, json: &Json<'_>, out: &mut Vec<u8>) -> Result<(), Unfit> {
     let Decimal { precision, scale, fixed } = decimal;
-    let text = json.text().unwrap_or_else(|_| number(json));
+    let text = match json {
+        Json::Text(text) => text,
+        Json::Null | Json::Boolean(_) | Json::Number(_) | Json::Array(_) | Json::Object(_) => {
+            number(json)
+        }
+    };
     let Some((negative, digits)) = scaled(text, scale, precision) else {
         return unfit(format!(
             "a number of at most {precision} digits, {scale} of them after the point, is expected"

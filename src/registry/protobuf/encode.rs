@@ -143,10 +143,10 @@ fn map(
 
 /// No library has a form for a null among others, and leaving it out would change their number.
 fn no_null(field: &Field, json: &Json<'_>) -> Result<(), Unfit> {
-    match json {
-        Json::Null if !field.takes_null => unfit("null is no value of it"),
-        _ => Ok(()),
+    if *json == Json::Null && !field.takes_null {
+        return unfit("null is no value of it");
     }
+    Ok(())
 }
 
 /// Appends a tag and one value; nothing for a zero that is the same as nothing.
@@ -156,35 +156,30 @@ fn value(
     json: &Json<'_>,
     (without_zero, out): (bool, &mut Vec<u8>),
 ) -> Result<(), Unfit> {
-    match kind {
-        Kind::Message(place) => {
-            tag(number, Wire::Length, out);
-            sized(out, |out| message(tables, place, json, out))
-        }
-        Kind::Group(place) => {
-            tag(number, Wire::Start, out);
-            message(tables, place, json, out)?;
-            tag(number, Wire::End, out);
-            Ok(())
-        }
-        _ => {
-            let value = bare(tables, kind, json)?;
-            if !(without_zero && value.is_zero()) {
-                tag(number, wire(kind), out);
-                value.write(out);
-            }
-            Ok(())
-        }
+    if let Kind::Message(place) = kind {
+        tag(number, Wire::Length, out);
+        return sized(out, |out| message(tables, place, json, out));
     }
+    if let Kind::Group(place) = kind {
+        tag(number, Wire::Start, out);
+        message(tables, place, json, out)?;
+        tag(number, Wire::End, out);
+        return Ok(());
+    }
+    let value = bare(tables, kind, json)?;
+    if !(without_zero && value.is_zero()) {
+        tag(number, wire(kind), out);
+        value.write(out);
+    }
+    Ok(())
 }
 
+/// A value that is no message.
 fn bare<'a>(tables: &Tables, kind: Kind, json: &'a Json<'_>) -> Result<scalar::Value<'a>, Unfit> {
-    match kind {
-        Kind::Enum(place) => match tables.enums.get(place) {
-            Some(of) => symbol(of, json),
-            None => unfit("its schema has a type that is not there"),
-        },
-        _ => scalar::value(kind, json),
+    let Kind::Enum(place) = kind else { return scalar::value(kind, json) };
+    match tables.enums.get(place) {
+        Some(of) => symbol(of, json),
+        None => unfit("its schema has a type that is not there"),
     }
 }
 

@@ -202,11 +202,9 @@ fn field(field: &FieldDescriptor, oneofs: &[String], find: &Find<'_>) -> Field {
         }
         None => (field.clone(), shape(field)),
     };
-    let null = match value.kind() {
-        Described::Message(message) => message.full_name() == "google.protobuf.Value",
-        Described::Enum(of) => of.full_name() == "google.protobuf.NullValue",
-        _ => false,
-    };
+    let of = value.kind();
+    let null = of.as_message().is_some_and(|of| of.full_name() == "google.protobuf.Value")
+        || of.as_enum().is_some_and(|of| of.full_name() == "google.protobuf.NullValue");
     let oneof = field.containing_oneof().filter(|oneof| !oneof.is_synthetic());
     let name = field.name().to_owned();
     Field {
@@ -235,10 +233,8 @@ fn shape(field: &FieldDescriptor) -> Shape {
 fn is_packed(field: &FieldDescriptor) -> bool {
     let is_proto3 = field.parent_message().parent_file().syntax() == Syntax::Proto3;
     let option = field.field_descriptor_proto().options.as_ref().and_then(|given| given.packed);
-    let packable = match field.kind() {
-        Described::String | Described::Bytes | Described::Message(_) => false,
-        _ => true,
-    };
+    let of = field.kind();
+    let packable = !matches!(of, Described::String | Described::Bytes | Described::Message(_));
     packable && option.unwrap_or(is_proto3)
 }
 

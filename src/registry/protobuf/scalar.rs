@@ -181,11 +181,8 @@ fn unsigned_32(json: &Json<'_>) -> Result<u32, Unfit> {
 
 /// A number, or one of the words that JSON has no number for.
 pub(super) fn double(json: &Json<'_>) -> Result<f64, Unfit> {
-    match json {
-        Json::Text(word) if word == "NaN" => return Ok(f64::NAN),
-        Json::Text(word) if word == "Infinity" => return Ok(f64::INFINITY),
-        Json::Text(word) if word == "-Infinity" => return Ok(f64::NEG_INFINITY),
-        _ => {}
+    if let Some(word) = word(json) {
+        return Ok(word);
     }
     number_text(json)
         .and_then(|text| text.parse::<f64>().ok())
@@ -194,16 +191,27 @@ pub(super) fn double(json: &Json<'_>) -> Result<f64, Unfit> {
 }
 
 fn float(json: &Json<'_>) -> Result<f32, Unfit> {
-    match json {
-        Json::Text(word) if word == "NaN" => return Ok(f32::NAN),
-        Json::Text(word) if word == "Infinity" => return Ok(f32::INFINITY),
-        Json::Text(word) if word == "-Infinity" => return Ok(f32::NEG_INFINITY),
-        _ => {}
+    match word(json) {
+        Some(word) if word.is_nan() => return Ok(f32::NAN),
+        Some(word) if word > 0.0 => return Ok(f32::INFINITY),
+        Some(_) => return Ok(f32::NEG_INFINITY),
+        None => {}
     }
     number_text(json)
         .and_then(|text| text.parse::<f32>().ok())
         .filter(|number| number.is_finite())
         .map_or_else(|| unfit("a number of 32 bits is expected"), Ok)
+}
+
+/// What is no number in JSON.
+fn word(json: &Json<'_>) -> Option<f64> {
+    let Json::Text(text) = json else { return None };
+    match text.as_ref() {
+        "NaN" => Some(f64::NAN),
+        "Infinity" => Some(f64::INFINITY),
+        "-Infinity" => Some(f64::NEG_INFINITY),
+        _ => None,
+    }
 }
 
 /// Rust reads more words as numbers than JSON does.

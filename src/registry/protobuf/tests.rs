@@ -8,6 +8,50 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+const ORDER: &str = include_str!("recorded/order.proto");
+const CUSTOMER: &str = include_str!("recorded/customer.proto");
+
+/// The schema with the one that it imports.
+fn recorded() -> ProtobufSchema {
+    let customer = ("customer.proto".to_owned(), CUSTOMER.to_owned());
+    ProtobufSchema::new(ORDER, &[customer]).expect("a schema")
+}
+
+/// Indexes and message, as they stand behind the id.
+fn framed(schema: &ProtobufSchema, name: Option<&str>, payload: &str) -> String {
+    let mut out = schema.indexes(name).expect("a message").to_vec();
+    schema.write(name, payload.as_bytes(), &mut out).expect("it fits");
+    hex(&out)
+}
+
+#[test]
+fn every_type_is_written_as_confluents_serializer_writes_it() {
+    let schema = recorded();
+    let order = include_str!("recorded/order.json");
+    assert_eq!(framed(&schema, None, order), include_str!("recorded/Order.hex").trim());
+    let refund = r#"{"id": 7, "reason": "late"}"#;
+    let expected = include_str!("recorded/Refund.hex").trim();
+    assert_eq!(framed(&schema, Some("acme.Refund"), refund), expected);
+    let line = r#"{"sku": "a", "change": -2, "pieces": [1, 300]}"#;
+    let expected = include_str!("recorded/Order.Line.hex").trim();
+    assert_eq!(framed(&schema, Some("Order.Line"), line), expected);
+}
+
+#[test]
+fn a_schema_may_be_the_base64_of_its_descriptor() {
+    use base64::Engine as _;
+    let encoded = |name: &str, text: &str| {
+        let file = protox::file::File::from_source(name, text).expect("a file");
+        let bytes = protox::prost::Message::encode_to_vec(file.file_descriptor_proto());
+        base64::engine::general_purpose::STANDARD.encode(bytes)
+    };
+    let customer = ("customer.proto".to_owned(), encoded("customer.proto", CUSTOMER));
+    let schema =
+        ProtobufSchema::new(&encoded("order.proto", ORDER), &[customer]).expect("a schema");
+    let order = include_str!("recorded/order.json");
+    assert_eq!(framed(&schema, None, order), include_str!("recorded/Order.hex").trim());
+}
+
 /// `schema` are the fields of the first message, or a whole file; `expected` are bytes in
 /// hexadecimal, or words of what is wrong.
 #[track_caller]
