@@ -15,9 +15,9 @@ fn a_registry_by_tls_is_the_one_that_its_authority_vouches_for() {
             &made.path(&format!("{server}.pem")),
             &made.path(&format!("{server}.key")),
         );
-        let mut settings = Settings::none().env("WALPOST_REGISTRY_URL", &door.url());
+        let mut settings = Settings::none().env("WALPOST_REGISTRY_URL", door.url());
         if let Some(authority) = authority {
-            settings = settings.env("WALPOST_REGISTRY_CA", &made.path(authority));
+            settings = settings.env("WALPOST_REGISTRY_CA", made.path(authority));
         }
         let done = settings.arguments(&["schema", "check", folder.path().to_str().unwrap()]).run();
         let said = format!("{}{}", done.stdout, done.stderr);
