@@ -108,19 +108,28 @@ class Relay:
 class Orders(threading.Thread):
     """Places orders until it is told to stop, and remembers them: number, and (sku, quantity, correlation, event)."""
 
-    def __init__(self):
+    def __init__(self, inventories):
         super().__init__(daemon=True)
+        self.inventories = inventories
         self.good, self.bad, self.stopping, self.error = {}, set(), threading.Event(), None
 
     def run(self):
         try:
             with psycopg.connect(host="127.0.0.1", port=SHOP, user="postgres", dbname="shop", autocommit=True) as shop:
                 number = 0
-                while not self.stopping.wait(0.04):
-                    number += 1
-                    self.place(shop, number)
+                while not self.stopping.wait(0.08):
+                    if number % 20 or self.kept_up_with():
+                        number += 1
+                        self.place(shop, number)
         except Exception as error:  # told by the main thread
             self.error = error
+
+    def kept_up_with(self):
+        """On a slow machine there are fewer orders, not consumers that are hours behind."""
+        try:
+            return len(self.good) - min(inventory.handled() for inventory in self.inventories) < 200
+        except psycopg.OperationalError:
+            return False  # their Postgres is down
 
     def place(self, shop, number):
         sku, quantity, request = SKUS[number % 3], number % 5 + 1, f"request-{number}"
@@ -328,15 +337,15 @@ def main():
     topics = [NewTopic(TOPIC, 3), *(NewTopic(f"inventory-{language}.dead-letters", 1) for language in LANGUAGES)]
     for future in admin.create_topics(topics).values():
         future.result()
-    relay, orders = Relay(), Orders()
     inventories = [Inventory(language) for language in LANGUAGES]
+    relay, orders = Relay(), Orders(inventories)
     relay.run("binary")
     orders.start()
     for inventory in inventories:
         inventory.run()
     for inventory in inventories:
         until(f"{inventory.language} handles orders", lambda: inventory.handled() > 10)
-    until("orders are placed", lambda: len(orders.good) > 100)
+    until("orders are placed", lambda: len(orders.good) > 60)
 
     say("records that are no orders, among the orders")
     wrong_here = strangers(orders)
@@ -391,7 +400,8 @@ def main():
     until("every order is in Kafka", delivered)
     ends = Counter(int(place[1]) for place in records)
     for inventory in inventories:
-        until(f"{inventory.language} has read all", lambda: inventory.behind(ends) == 0)
+        while left := inventory.behind(ends):
+            until(f"{inventory.language} has read more, or all, of its last {left}", lambda: inventory.behind(ends) < left)
 
     say("the end of the orders: comparing")
     sent = Counter(event_of(record) for record in records.values())

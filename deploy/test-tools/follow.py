@@ -23,7 +23,7 @@ for kind, text in blocks[1:]:
 with open(f"{room}/page.sh", "w") as file:
     file.write(script)
 with open(f"{room}/page.out", "w+") as output, open(f"{room}/page.err", "w+") as errors:
-    run = ["timeout", "400", "bash", file.name]
+    run = ["timeout", "900", "bash", file.name]
     code = subprocess.run(run, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, env=os.environ | {"TMPDIR": room}).returncode
     for said in (output, errors):
         said.seek(0)

@@ -86,7 +86,8 @@ public class Inventory implements ConsumerRebalanceListener {
             undo(error);
             // SQLSTATE 22… and 23…: the values are wrong.
             if (error instanceof SQLException sql && sql.getSQLState() != null && sql.getSQLState().matches("2[23].*")) {
-                throw new Permanent(sql.getSQLState() + ": " + sql.getMessage());
+                // Its first line: the next ones are the row.
+                throw new Permanent(sql.getSQLState() + ": " + sql.getMessage().lines().findFirst().orElse(""));
             }
             throw error;
         }
