@@ -129,6 +129,9 @@ func (i *inventory) settle(ctx context.Context, message *sarama.ConsumerMessage)
 		if err == nil {
 			return nil
 		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		log.Printf("again in %s: %s: %v", delay, place(message), err)
 		select {
 		case <-time.After(delay/2 + rand.N(delay/2)):

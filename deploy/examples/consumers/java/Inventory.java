@@ -65,9 +65,12 @@ public class Inventory implements ConsumerRebalanceListener {
             if (header.key().equals("content-type") || header.key().startsWith("ce_")) headers.add(header);
         }
         try {
-            return KafkaMessageFactory.createReader(headers, record.value()).toEvent();
+            var event = KafkaMessageFactory.createReader(headers, record.value()).toEvent();
+            // The SDK takes an empty one.
+            if (event.getId().isEmpty()) throw new IllegalArgumentException("it has no id");
+            return event;
         } catch (RuntimeException error) { // the SDK throws what it likes
-            throw new Permanent("not a CloudEvent: " + error.getMessage());
+            throw new Permanent("not a CloudEvent: " + firstLine(error));
         }
     }
 
@@ -86,8 +89,7 @@ public class Inventory implements ConsumerRebalanceListener {
             undo(error);
             // SQLSTATE 22… and 23…: the values are wrong.
             if (error instanceof SQLException sql && sql.getSQLState() != null && sql.getSQLState().matches("2[23].*")) {
-                // Its first line: the next ones are the row.
-                throw new Permanent(sql.getSQLState() + ": " + sql.getMessage().lines().findFirst().orElse(""));
+                throw new Permanent(sql.getSQLState() + ": " + firstLine(sql));
             }
             throw error;
         }
@@ -120,6 +122,11 @@ public class Inventory implements ConsumerRebalanceListener {
             for (var i = 0; i < values.length; i++) statement.setObject(i + 1, values[i]);
             return statement.executeUpdate();
         }
+    }
+
+    /** Of a message; its other lines are the row, or the record. */
+    private static String firstLine(Exception error) {
+        return String.valueOf(error.getMessage()).lines().findFirst().orElse("");
     }
 
     private void connect() throws SQLException {

@@ -37,7 +37,8 @@ impl From<tokio_postgres::Error> for Failure {
             Some((code, message)) if code.starts_with("22") || code.starts_with("23") => {
                 Self::Permanent(format!("{code}: {message}"))
             }
-            _ => Self::Transient(format!("Postgres: {error}")),
+            Some((code, message)) => Self::Transient(format!("{code}: {message}")),
+            None => Self::Transient(error.to_string()),
         }
     }
 }
@@ -67,14 +68,25 @@ fn decode(message: &OwnedMessage) -> Result<Event, Failure> {
     if attributes.get("content-type").is_some_and(is_structured) {
         let body = message.payload().unwrap_or_default();
         serde_json::from_slice::<Required>(body).map_err(|error| wrong(&error))?;
-    } else if ["ce_id", "ce_source", "ce_type"].iter().any(|name| attributes.get(name).is_none_or(|value| value.is_empty())) {
+    } else if ["ce_id", "ce_source", "ce_type"]
+        .iter()
+        .any(|name| attributes.get(name).is_none_or(|value| value.is_empty()))
+    {
         return Err(wrong(&"id, source or type is missing"));
     }
     let payload = message.payload().map(Vec::from);
     let topic = message.topic().to_owned();
-    OwnedMessage::new(payload, None, topic, message.timestamp(), message.partition(), message.offset(), Some(own))
-        .to_event()
-        .map_err(|error| wrong(&error))
+    OwnedMessage::new(
+        payload,
+        None,
+        topic,
+        message.timestamp(),
+        message.partition(),
+        message.offset(),
+        Some(own),
+    )
+    .to_event()
+    .map_err(|error| wrong(&error))
 }
 
 #[derive(Serialize, Deserialize)]
@@ -105,19 +117,27 @@ async fn handle(database: &mut Client, event: &Event) -> Result<(), Failure> {
     // Without a commit it is rolled back.
     let transaction = database.transaction().await?;
     let first = transaction
-        .execute("insert into inbox (source, id) values ($1, $2) on conflict do nothing", &[&source, &event.id()])
+        .execute(
+            "insert into inbox (source, id) values ($1, $2) on conflict do nothing",
+            &[&source, &event.id()],
+        )
         .await?;
     if first == 0 {
         return Ok(()); // a repeat: its effect is there already
     }
     let changed = transaction
-        .execute("update stock set quantity = quantity - $1 where sku = $2", &[&order.quantity, &order.sku])
+        .execute(
+            "update stock set quantity = quantity - $1 where sku = $2",
+            &[&order.quantity, &order.sku],
+        )
         .await?;
     if changed == 0 {
         return Err(Failure::Permanent(format!("unknown sku {}", order.sku)));
     }
-    let payload = serde_json::to_value(&order).map_err(|error| Failure::Permanent(error.to_string()))?;
-    let correlation = event.extension("correlationid").map_or(event.id().to_owned(), ToString::to_string);
+    let payload =
+        serde_json::to_value(&order).map_err(|error| Failure::Permanent(error.to_string()))?;
+    let correlation =
+        event.extension("correlationid").map_or(event.id().to_owned(), ToString::to_string);
     transaction
         .execute(
             "insert into outbox (aggregatetype, aggregateid, type, payload, correlation_id, causation_id)
@@ -176,7 +196,8 @@ struct Inventory {
 
 impl Inventory {
     async fn run(mut self) -> Result<(), Box<dyn std::error::Error>> {
-        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let (mut terminate, mut interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         loop {
             let due = self.waiting.0.lock().unwrap().values().map(|held| held.due).min();
             tokio::select! {
@@ -202,7 +223,11 @@ impl Inventory {
     }
 
     /// Handles a record, or holds it and lets its partition wait.
-    async fn settle(&mut self, message: OwnedMessage, delay: Duration) -> Result<(), rdkafka::error::KafkaError> {
+    async fn settle(
+        &mut self,
+        message: OwnedMessage,
+        delay: Duration,
+    ) -> Result<(), rdkafka::error::KafkaError> {
         let result = match self.try_once(&message).await {
             Err(Failure::Permanent(reason)) => self.bury(&message, &reason).await,
             result => result.map_err(|failure| match failure {
@@ -228,7 +253,8 @@ impl Inventory {
         let database = match self.database.take() {
             Some(database) if !database.is_closed() => database,
             _ => {
-                let (database, connection) = tokio_postgres::connect(&self.database_url, NoTls).await?;
+                let (database, connection) =
+                    tokio_postgres::connect(&self.database_url, NoTls).await?;
                 // What goes wrong in there is told by the statement that fails.
                 tokio::spawn(connection);
                 database
