@@ -9,7 +9,8 @@ from pathlib import Path
 
 from confluent_kafka.admin import AdminClient
 
-from settings import CLIENTS, REPOSITORY, WALPOST
+import schemas
+from settings import CLIENTS, REPOSITORY, TOOLS, WALPOST
 
 CERTIFICATE = """
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -keyout ca.key -out ca.pem -subj /CN=ca
@@ -60,6 +61,7 @@ class Servers:
         self.script("kafka", "start", "--port", str(self.kafka_port), "--dir", self.kafka, *owner, "--",
                     "log.message.timestamp.type=LogAppendTime", "auto.create.topics.enable=false",
                     *self.kafka_listeners())
+        self.registry = self.start_registry(owner)
         self.bootstrap = f"127.0.0.1:{self.kafka_port}"
         self.bootstrap_tls = f"127.0.0.1:{self.kafka_port + 2}"
         self.postmaster = int((self.postgres / "data/postmaster.pid").read_text().split()[0])
@@ -67,6 +69,17 @@ class Servers:
         # A copy: a build that goes on beside the measurement must not change what is measured.
         self.walpost = shutil.copy(WALPOST, self.folder / "walpost")
         self.admin = AdminClient({"bootstrap.servers": self.bootstrap})
+
+    def start_registry(self, owner):
+        """Has each schema under a subject of its own. Returns the URL; None when no contestant asks it."""
+        self.registry_folder = Path(f"{self.folder}-registry")
+        if not any(f"walpost-{schema}" in TOOLS for schema in schemas.SCHEMAS):
+            return None
+        port = free_ports(1)
+        self.script("registry", "start", "--port", str(port), "--dir", self.registry_folder, *owner)
+        url = f"http://127.0.0.1:{port}/apis/ccompat/v7"
+        schemas.register(url)
+        return url
 
     def serve_tls(self):
         """Gives Postgres its certificate; only a client that asks for TLS gets it."""
@@ -117,4 +130,6 @@ class Servers:
     def stop(self):
         self.script("postgres", "kill", "--dir", self.postgres)
         self.script("kafka", "kill", "--dir", self.kafka)
+        if self.registry:
+            self.script("registry", "kill", "--dir", self.registry_folder)
         shutil.rmtree(self.folder, ignore_errors=True)
