@@ -8,6 +8,8 @@ mod crash;
 #[cfg(test)]
 mod mutants;
 #[cfg(test)]
+mod page;
+#[cfg(test)]
 mod run;
 #[cfg(test)]
 mod scene;

@@ -100,7 +100,7 @@ impl Workload {
     #[cfg(feature = "crash-points")]
     pub(crate) fn start_for_long(database: &Database, seed: u64) -> Self {
         let slow = |habit: Habit| {
-            let pause = if *habit.rows.end() > 50 { 2_000..=6_000 } else { habit.pause };
+            let pause = if *habit.rows.end() > 50 { 4_000..=12_000 } else { habit.pause };
             Habit { pause, ..habit }
         };
         Self::start_these(database, seed, (0..).zip(habits().map(slow)))
