@@ -360,7 +360,7 @@ impl Pipeline {
     /// Cancel safe: every arm is one cancel-safe receive. The order is the policy: what frees
     /// memory and moves the slot comes before what takes new work.
     async fn select(&mut self, drain: &mut watch::Receiver<bool>) -> Action {
-        if self.unread && self.may_take() {
+        if self.unread && self.may_take() && !self.status_is_due() {
             return Action::Bytes(0);
         }
         let may_read = self.may_take();
@@ -438,6 +438,12 @@ impl Pipeline {
             "stalled",
             "this process stood still for so long that another one may have the slot by now",
         ))
+    }
+
+    /// Rows wait for this: on a machine that gives us little time, what one read has brought may take
+    /// longer than the server waits for a word.
+    fn status_is_due(&self) -> bool {
+        Instant::now() >= self.status_due
     }
 
     fn may_take(&self) -> bool {

@@ -4,6 +4,8 @@
 //! The servers and the oracle are those of `tests/spec`.
 
 #[cfg(test)]
+mod brokers;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod mutants;
