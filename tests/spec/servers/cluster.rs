@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer;
+use rdkafka::metadata::MetadataPartition;
 
 use super::{Kafka, PATIENCE, free_ports, within};
 
@@ -14,9 +15,9 @@ pub(crate) const BROKERS: usize = 3;
 /// have the same.
 const CLUSTER: &str = "AwalpostTortureCluster";
 
-/// What each broker has: every partition is on all of them, and a write needs two.
+/// Every partition is on all brokers, and a write needs two. The controller decides on both, so it has
+/// to know them too.
 const PROPERTIES: &[&str] = &[
-    "process.roles=broker",
     "default.replication.factor=3",
     "min.insync.replicas=2",
     "offsets.topic.replication.factor=3",
@@ -41,19 +42,21 @@ impl Cluster {
         let quorum = free_ports(1);
         let asks = format!("controller.quorum.bootstrap.servers=127.0.0.1:{quorum}");
         let options = ["--cluster", CLUSTER];
-        let controls = [
+        let shared = || PROPERTIES.iter().map(|line| (*line).to_owned());
+        let mut controls: Vec<String> = shared().collect();
+        controls.extend([
             "process.roles=controller".to_owned(),
             format!("listeners=CONTROLLER://127.0.0.1:{quorum}"),
             asks.clone(),
-        ];
+        ]);
         let controller = Kafka::start_node(quorum, &[], &options, &controls);
         let ports: Vec<u16> = (0..BROKERS).map(|_| free_ports(1)).collect();
         let broker = |number: usize| {
             let others: Vec<u16> =
                 ports.iter().copied().filter(|port| *port != ports[number]).collect();
-            let mut properties: Vec<String> =
-                PROPERTIES.iter().map(|line| (*line).to_owned()).collect();
+            let mut properties: Vec<String> = shared().collect();
             properties.extend([
+                "process.roles=broker".to_owned(),
                 format!("node.id={}", number + 2),
                 format!("listeners=PLAINTEXT://127.0.0.1:{}", ports[number]),
                 asks.clone(),
