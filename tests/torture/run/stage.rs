@@ -190,7 +190,12 @@ impl Stage {
         let came = within(LIMIT, || {
             assert!(walpost.is_running(), "after {after:?}: walpost ended: {}", walpost.log());
             scene.deliveries.read();
-            (scene.deliveries.different() >= goal).then_some(())
+            let enough = scene.deliveries.different() >= goal;
+            if !enough {
+                // Asking takes from walpost and the servers what they need for coming back.
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            enough.then_some(())
         });
         assert!(
             came.is_some(),
