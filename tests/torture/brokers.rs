@@ -174,16 +174,17 @@ impl Stage {
         let memory = self.walpost.memory_peak();
         let others = || (0..BROKERS).filter(|number| *number != survivor);
         others().for_each(|number| self.cluster.broker(number).kill());
-        // What was written before the survivor knew that it is alone is confirmed yet.
-        let mut last = (-1, Instant::now());
-        until("the topics to stand still", || {
-            let now = self.scene.deliveries.end();
+        // What was written before the survivor knew that it is alone is confirmed yet. A survivor does
+        // not say where a partition ends that it has come to lead alone (`OFFSET_NOT_AVAILABLE`), so it
+        // is the slot that is watched.
+        let mut last = (None, Instant::now());
+        until("the slot to stand still", || {
+            let now = self.scene.flushed();
             if now != last.0 {
                 last = (now, Instant::now());
             }
-            (last.1.elapsed() >= Duration::from_secs(5)).then_some(())
+            (last.1.elapsed() >= Duration::from_secs(6)).then_some(())
         });
-        self.scene.slot_and_checkpoint();
         assert_eq!(self.connection(), connection, "{}", self.walpost.log());
         let most = self.walpost.memory_peak();
         assert!(most <= memory + MEMORY, "memory grew from {memory} to {most} bytes");
