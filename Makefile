@@ -18,7 +18,7 @@ lint: ## format, clippy and rustdoc, each without a warning
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
 
 test: ## all tests, with real Postgres 14 to 18, Kafka and schema registry (about half an hour the first time)
-	@deploy/dev/install build postgres-14 postgres-16 postgres-17 postgres-18 kafka apicurio pgbouncer faketime
+	@deploy/dev/install build postgres-14 postgres-16 postgres-17 postgres-18 kafka apicurio pgbouncer faketime valgrind
 	@# Most tests wait for servers, so one more than two cores would take at once is no load.
 	cargo test --locked -- --test-threads=3
 	cargo test --locked --features crash-points,mutants --test torture -- --test-threads 1
