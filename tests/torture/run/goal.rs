@@ -95,9 +95,13 @@ impl Family {
         Self::ALL.iter().all(|family| sum.met(*family) >= family.goal())
     }
 
-    /// How often each was met.
+    /// How often each was met, and how often it should have been, where it was less.
     pub(super) fn counts(sum: &Tally) -> String {
-        let counts = Self::ALL.map(|family| format!("{} {}", sum.met(family), family.words()));
+        let counts = Self::ALL.map(|family| {
+            let (met, goal) = (sum.met(family), family.goal());
+            let of = if met < goal { format!(" of {goal}") } else { String::new() };
+            format!("{met}{of} {}", family.words())
+        });
         counts.join(", ")
     }
 }
