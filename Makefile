@@ -29,9 +29,9 @@ test-tools: ## dependencies, scripts, compose file, chart, its pod, alerts, dash
 bench: ## speed beside pg_recvlogical, latency (1,000,000 rows; a quick look: ROWS=100000 RUNS=1 make bench)
 	@deploy/bench/run
 
-torture: ## faults until something gives: MODE=at-least-once|exactly-once MINUTES=… SEED=…, or POINT=name (tests/README.md)
+torture: ## faults until something gives: MODE=at-least-once|exactly-once MINUTES=… SEED=…, FULL=1 JOBS=…, or POINT=name (tests/README.md)
 	@deploy/dev/install build postgres-18 kafka
-	@MODE='$(MODE)' MINUTES='$(MINUTES)' SEED='$(SEED)' POINT='$(POINT)' deploy/dev/torture
+	@MODE='$(MODE)' MINUTES='$(MINUTES)' SEED='$(SEED)' POINT='$(POINT)' FULL='$(FULL)' SEGMENTS='$(SEGMENTS)' JOBS='$(JOBS)' deploy/dev/torture
 
 test-kubernetes: ## the chart on a real API server (which is built the first time: 10 minutes and more)
 	@deploy/test-kubernetes
