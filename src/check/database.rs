@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::connection::{self, Refusal};
-use super::{Finding, long_transactions, messages, publication, room, sample, server, slot, standby, table};
+use super::{
+    Finding, long_transactions, messages, publication, room, sample, server, slot, standby, table,
+};
 use crate::config::Config;
 use crate::outbox::role::TableName;
 use crate::postgres::catalog::{

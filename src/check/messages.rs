@@ -54,7 +54,8 @@ mod tests {
 
     #[track_caller]
     fn check(more: &[(&str, &str)], encoding: &str, expected: &[Level]) {
-        let variables: Vec<_> = more.iter().copied().chain([("WALPOST_MESSAGES", "shop")]).collect();
+        let variables: Vec<_> =
+            more.iter().copied().chain([("WALPOST_MESSAGES", "shop")]).collect();
         let found = findings(&config(&variables), "shop", encoding);
         let levels: Vec<_> = found.iter().map(|finding| finding.level).collect();
         assert_eq!(levels, expected, "{found:#?}");

@@ -352,7 +352,8 @@ fn mapping(
 }
 
 fn type_of(kind: u8) -> ColumnType {
-    let kinds = [Kind::Null, Kind::Text, Kind::Bool, Kind::Int4, Kind::Int8, Kind::Number, Kind::Json];
+    let kinds =
+        [Kind::Null, Kind::Text, Kind::Bool, Kind::Int4, Kind::Int8, Kind::Number, Kind::Json];
     let found = kinds.into_iter().find(|known| *known as u8 == kind);
     found.unwrap_or(Kind::Absent).column_type()
 }
@@ -392,6 +393,3 @@ fn needed(present: &[&str], options: &EventOptions) -> Vec<String> {
     }
     needed
 }
-
-#[cfg(test)]
-mod tests;

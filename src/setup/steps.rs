@@ -234,7 +234,9 @@ fn publication_step(config: &Config, found: &Found, role: &str) -> Result<Step, 
     let made = create_publication(&name, &tables);
     let title = match tables.as_slice() {
         [] => "a publication, which the server asks for; messages are sent whatever is in it",
-        _ => "what is published: inserts into the outbox, owned by whoever runs this and not by the role",
+        _ => {
+            "what is published: inserts into the outbox, owned by whoever runs this and not by the role"
+        }
     };
     let Some(publication) = &found.publication else {
         return Ok(Step::new(title, made, false));

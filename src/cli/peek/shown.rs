@@ -69,9 +69,7 @@ impl Shown {
             Some(bad) => {
                 Ok(Self::of_bad(config, encoder, (mapping, row, bad), position, commit_time))
             }
-            None => {
-                Self::of_row(config, encoder, (mapping, row), position, commit_time).await
-            }
+            None => Self::of_row(config, encoder, (mapping, row), position, commit_time).await,
         }
     }
 
