@@ -191,6 +191,9 @@ impl Config {
             reader.derived("WALPOST_NAME", &config.name);
             reader.derived("WALPOST_CHECKPOINT_TOPIC", &config.checkpoint_topic);
             reader.derived("PGDATABASE", &config.database.database);
+            if config.tables.is_empty() {
+                reader.derived("WALPOST_TABLE", "");
+            }
         }
         let (effective, warnings) = reader.finish()?;
         match config {
