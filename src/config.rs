@@ -280,14 +280,7 @@ fn read(reader: &mut Reader<'_>, needs: Needs) -> Option<Config> {
     let create = reader.boolean("WALPOST_CREATE");
     let snapshot = reader
         .word("WALPOST_SNAPSHOT", &[("initial", Snapshot::Initial), ("never", Snapshot::Never)]);
-    let no_table = tables.as_ref().is_some_and(Vec::is_empty);
-    if no_table && delivery.as_ref().is_some_and(|delivery| delivery.prune_after.is_some()) {
-        reader.problem(
-            "WALPOST_PRUNE_AFTER",
-            None,
-            "has no table to delete from: WALPOST_MESSAGES is set, and WALPOST_TABLE is not",
-        );
-    }
+    refuse_pruning_of_nothing(reader, tables.as_deref(), delivery.as_ref());
     let (name, delivery, (http_addr, http_auth)) = (name?, delivery?, http?);
     let (events, registry) = events?;
     database.application_name = format!("walpost/{name}");
@@ -436,6 +429,21 @@ fn delivery(reader: &mut Reader<'_>) -> Option<DeliveryOptions> {
         prune_after: prune_after?,
         shutdown_timeout: shutdown_timeout?,
     })
+}
+
+fn refuse_pruning_of_nothing(
+    reader: &mut Reader<'_>,
+    tables: Option<&[TableName]>,
+    delivery: Option<&DeliveryOptions>,
+) {
+    let no_table = tables.is_some_and(<[TableName]>::is_empty);
+    if no_table && delivery.is_some_and(|delivery| delivery.prune_after.is_some()) {
+        reader.problem(
+            "WALPOST_PRUNE_AFTER",
+            None,
+            "has no table to delete from: WALPOST_MESSAGES is set, and WALPOST_TABLE is not",
+        );
+    }
 }
 
 fn http(reader: &mut Reader<'_>) -> Option<(Option<SocketAddr>, Option<HttpAuth>)> {

@@ -158,7 +158,8 @@ fn a_message_costs_no_allocation() {
     let order = br#"{"id": 1, "aggregatetype": "order", "aggregateid": "\u00e9", "type": "Placed",
         "payload": {"a": [[1.10]]}, "headers": {"a": "b"}, "region": true}"#;
     // Another shape with each message, as an application has that leaves members out.
-    let paid = br#"{"type": "Paid", "id": "2", "aggregatetype": "order", "payload": "\"\\u00e9\""}"#;
+    let paid =
+        br#"{"type": "Paid", "id": "2", "aggregatetype": "order", "payload": "\"\\u00e9\""}"#;
     for mode in [Mode::Binary, Mode::Structured] {
         let options = options(mode);
         let mut reader = MessageReader::new("shop", &options).expect("a reader");

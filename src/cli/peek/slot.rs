@@ -103,12 +103,9 @@ async fn decoded(
     let mut types = TypeNames::new();
     let mut tables: HashMap<u32, Announced> = HashMap::new();
     let mut scratch = RowScratch::new();
-    let mut reader = match &config.messages {
-        Some(prefix) => {
-            Some(MessageReader::new(prefix, &config.events).map_err(|error| unfit(&error))?)
-        }
-        None => None,
-    };
+    let prefix = config.messages.as_deref();
+    let mut reader = prefix.map(|prefix| MessageReader::new(prefix, &config.events)).transpose();
+    let reader = reader.as_mut().map_err(|error| unfit(error))?;
     let (mut commit_lsn, mut commit_time, mut ordinal) = (Lsn::INVALID, PgTimestamp::default(), 0);
     for message in messages {
         let malformed = |error: &pgoutput::Malformed| {
@@ -148,10 +145,8 @@ async fn decoded(
                 Some(Announced::Other) | None => {}
             },
             LogicalMessage::Message(emitted) => {
-                let ours = |reader: &&mut MessageReader| {
-                    emitted.transactional && emitted.prefix == reader.prefix()
-                };
-                let Some(reader) = reader.as_mut().filter(ours) else { continue };
+                let ours = reader.as_mut().filter(|reader| reader.takes(&emitted));
+                let Some(reader) = ours else { continue };
                 let read = reader.read(&mut scratch, emitted.content);
                 let position = Some(Position { commit_lsn, ordinal });
                 ordinal += 1;
