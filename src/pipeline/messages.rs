@@ -23,10 +23,10 @@ impl Messages {
     pub(super) fn of(
         prefix: Option<&str>,
         options: &crate::cloudevent::options::EventOptions,
-    ) -> Result<Option<Self>, Failure> {
+    ) -> Result<Option<Box<Self>>, Failure> {
         let Some(prefix) = prefix else { return Ok(None) };
         match MessageReader::new(prefix, options) {
-            Ok(reader) => Ok(Some(Self { reader, warned: false })),
+            Ok(reader) => Ok(Some(Box::new(Self { reader, warned: false }))),
             Err(error) => Err(Failure::halt(
                 HaltCode::NotReady,
                 format!("no message can be read as an outbox row: {error}"),

@@ -138,7 +138,7 @@ pub(super) struct Rows {
     pub(super) encoder: Encoder,
     pub(super) scratch: RowScratch,
     /// Messages that are outbox rows.
-    pub(super) messages: Option<Messages>,
+    pub(super) messages: Option<Box<Messages>>,
     types: TypeNames,
     pub(super) relations: HashMap<u32, Watched>,
     /// Topics that the brokers do not know, and until when that is believed.
