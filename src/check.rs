@@ -21,6 +21,7 @@ mod creation;
 mod database;
 mod event_topic;
 mod long_transactions;
+mod messages;
 mod publication;
 mod registry;
 mod remedy;

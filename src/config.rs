@@ -93,8 +93,10 @@ pub struct Config {
     pub kafka: KafkaOptions,
     /// `WALPOST_NAME`
     pub name: String,
-    /// `WALPOST_TABLE`; never empty.
+    /// `WALPOST_TABLE`; empty only where there are messages.
     pub tables: Vec<TableName>,
+    /// `WALPOST_MESSAGES`; `None` without.
+    pub messages: Option<String>,
     /// `WALPOST_SLOT`
     pub slot: String,
     /// `WALPOST_PUBLICATION`
@@ -189,6 +191,9 @@ impl Config {
             reader.derived("WALPOST_NAME", &config.name);
             reader.derived("WALPOST_CHECKPOINT_TOPIC", &config.checkpoint_topic);
             reader.derived("PGDATABASE", &config.database.database);
+            if config.tables.is_empty() {
+                reader.derived("WALPOST_TABLE", "");
+            }
         }
         let (effective, warnings) = reader.finish()?;
         match config {
@@ -260,7 +265,7 @@ fn read(reader: &mut Reader<'_>, needs: Needs) -> Option<Config> {
     let reserved = checkpoint_topic.iter().chain(&dlq_topic).cloned().collect();
     let events = events_and_registry(reader, &database.database, reserved);
     let wal_sender_timeout = reader.duration("WALPOST_WAL_SENDER_TIMEOUT");
-    let tables = reader.parsed("WALPOST_TABLE", events::tables);
+    let (messages, tables) = events::sources(reader);
     let delivery = delivery(reader);
     let http = http(reader);
     let process = Process {
@@ -275,6 +280,7 @@ fn read(reader: &mut Reader<'_>, needs: Needs) -> Option<Config> {
     let create = reader.boolean("WALPOST_CREATE");
     let snapshot = reader
         .word("WALPOST_SNAPSHOT", &[("initial", Snapshot::Initial), ("never", Snapshot::Never)]);
+    refuse_pruning_of_nothing(reader, tables.as_deref(), delivery.as_ref());
     let (name, delivery, (http_addr, http_auth)) = (name?, delivery?, http?);
     let (events, registry) = events?;
     database.application_name = format!("walpost/{name}");
@@ -284,6 +290,7 @@ fn read(reader: &mut Reader<'_>, needs: Needs) -> Option<Config> {
         kafka,
         name,
         tables: tables?,
+        messages,
         slot: slot?,
         publication: publication?,
         create: create?,
@@ -422,6 +429,21 @@ fn delivery(reader: &mut Reader<'_>) -> Option<DeliveryOptions> {
         prune_after: prune_after?,
         shutdown_timeout: shutdown_timeout?,
     })
+}
+
+fn refuse_pruning_of_nothing(
+    reader: &mut Reader<'_>,
+    tables: Option<&[TableName]>,
+    delivery: Option<&DeliveryOptions>,
+) {
+    let no_table = tables.is_some_and(<[TableName]>::is_empty);
+    if no_table && delivery.is_some_and(|delivery| delivery.prune_after.is_some()) {
+        reader.problem(
+            "WALPOST_PRUNE_AFTER",
+            None,
+            "has no table to delete from: WALPOST_MESSAGES is set, and WALPOST_TABLE is not",
+        );
+    }
 }
 
 fn http(reader: &mut Reader<'_>) -> Option<(Option<SocketAddr>, Option<HttpAuth>)> {

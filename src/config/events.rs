@@ -129,6 +129,30 @@ fn extensions(reader: &mut Reader<'_>) -> Vec<(String, String)> {
     extensions
 }
 
+/// `WALPOST_MESSAGES` and `WALPOST_TABLE`, which has no default beside messages. No tables after a
+/// mistake, which is noted.
+pub(super) fn sources(reader: &mut Reader<'_>) -> (Option<String>, Option<Vec<TableName>>) {
+    let messages = reader.filled("WALPOST_MESSAGES").is_some();
+    let prefix = reader.optional("WALPOST_MESSAGES", prefix);
+    let tables = if messages && reader.filled("WALPOST_TABLE").is_none() {
+        Some(Vec::new())
+    } else {
+        reader.parsed("WALPOST_TABLE", tables)
+    };
+    // A prefix that was refused must not pass for none.
+    (prefix.clone(), tables.filter(|_| messages == prefix.is_some()))
+}
+
+/// The prefix of messages: all of it, as it was given to `pg_logical_emit_message`.
+fn prefix(text: &str) -> Result<String, String> {
+    /// Postgres has no limit; it is part of each event's `source`.
+    const BYTES_MAX: usize = 255;
+    match text.len() {
+        1..=BYTES_MAX if !text.chars().any(char::is_control) => Ok(text.to_owned()),
+        _ => Err(format!("expected a prefix of 1 to {BYTES_MAX} bytes without control characters")),
+    }
+}
+
 /// A comma list of tables, identifiers as in SQL: folded to lower case unless quoted.
 pub(super) fn tables(text: &str) -> Result<Vec<TableName>, String> {
     let mut tables: Vec<TableName> = Vec::new();

@@ -160,6 +160,7 @@ pub const TABLE: &[Definition] = &[
     define("walpost_outbox_rows", Gauge, &[], Now, "Rows of the outbox tables by the last VACUUM or ANALYZE; kept by the leader."),
     define("walpost_outbox_bytes", Gauge, &[], Now, "Size of the outbox tables with their indexes; kept by the leader."),
     define("walpost_pruned_rows_total", Counter, &[], Now, "Delivered rows that WALPOST_PRUNE_AFTER deleted from the outbox tables."),
+    define("walpost_nontransactional_messages_total", Counter, &[], Now, "Messages with the prefix of WALPOST_MESSAGES that are not sent, as they were written with transactional = false."),
     define("walpost_consumer_group_lag", Gauge, &["group", "topic"], Later, "Records that a consumer group has not read."),
     define("walpost_consumer_group_lag_seconds", Gauge, &["group", "topic"], Later, "Age of the oldest record that a consumer group has not read."),
     define("walpost_consumer_group_members", Gauge, &["group"], Later, "Members of a consumer group."),

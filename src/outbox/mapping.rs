@@ -15,7 +15,7 @@ use crate::cloudevent::source;
 use crate::pgoutput::{Malformed, Relation, Tuple};
 
 /// Debezium's column for a trace, the text of a `java.util.Properties`.
-const SPAN_CONTEXT_COLUMN: &str = "tracingspancontext";
+pub(super) const SPAN_CONTEXT_COLUMN: &str = "tracingspancontext";
 
 /// The attributes that a column of a role becomes by itself, in the order they are written.
 pub const ROLE_EXTENSIONS: [(&str, Role); 6] = [

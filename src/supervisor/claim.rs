@@ -224,6 +224,7 @@ pub(super) async fn claim(
         timeline: facts.timeline,
         // The proof lets pass what has a table more.
         fingerprint: facts.fingerprint.clone(),
+        messages: config.messages.clone(),
         transactional: producer.is_transactional(),
         ..base
     };
@@ -319,6 +320,7 @@ pub(super) fn beginning(config: &Config, facts: &Facts, watched: &Watched) -> Ch
         slot: config.slot.clone(),
         publication: config.publication.clone(),
         fingerprint: watched.fingerprint.clone(),
+        messages: config.messages.clone(),
         commit_lsn: crate::lsn::Lsn::INVALID,
         next_ordinal: 0,
         complete: true,

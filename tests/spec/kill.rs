@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use super::oracle::{Checkpoint, Checkpoints, Commits, Deliveries, Random, Repeats, Workload};
 use super::oracle::{knob, lsn, prepare, seed};
 use super::servers::walpost::Walpost;
-use super::servers::{Database, Kafka, Metrics, PATIENCE, Postgres, until};
+use super::servers::{Database, Kafka, Metrics, PATIENCE, Postgres, Settings, until};
 
 /// What was seen of one kill.
 #[derive(Clone, Debug)]
@@ -50,15 +50,26 @@ struct Tally {
 
 #[test]
 fn a_killed_walpost_loses_nothing_and_repeats_only_what_its_checkpoint_did_not_cover() {
-    let kills = usize::try_from(knob("WALPOST_TEST_KILLS", 30)).unwrap();
-    let seed = seed();
-    let mut random = Random::new(seed, 100);
     let kafka = Kafka::start();
     let database = Postgres::newest().database("kill");
     let settings = prepare(&database, &kafka);
-    let mut checkpoints = Checkpoints::new(&database, &kafka);
-    let mut deliveries = Deliveries::new(&database, &kafka, Repeats::BetweenPeriods);
-    let workload = Workload::start(&database, seed);
+    kill_under_load("kill test", 30, (&database, &kafka, &settings));
+}
+
+/// Kills so many times, unless `WALPOST_TEST_KILLS` says otherwise, and holds what came against what
+/// was committed.
+#[track_caller]
+pub(super) fn kill_under_load(
+    what: &str,
+    kills: u64,
+    (database, kafka, settings): (&Database, &Kafka, &Settings),
+) {
+    let kills = usize::try_from(knob("WALPOST_TEST_KILLS", kills)).unwrap();
+    let seed = seed();
+    let mut random = Random::new(seed, 100);
+    let mut checkpoints = Checkpoints::new(database, kafka);
+    let mut deliveries = Deliveries::new(database, kafka, Repeats::BetweenPeriods);
+    let workload = Workload::start(database, seed);
 
     let mut seen = Vec::new();
     for number in 0..kills {
@@ -66,7 +77,7 @@ fn a_killed_walpost_loses_nothing_and_repeats_only_what_its_checkpoint_did_not_c
         let in_flight = wait_for_the_moment(&mut walpost, &mut random, number);
         walpost.kill();
         settle(&deliveries, &checkpoints);
-        let flushed = flushed(&database);
+        let flushed = flushed(database);
         let checkpoint = checkpoints.newest();
         if let Some(checkpoint) = &checkpoint {
             assert!(flushed <= checkpoint.resume_lsn, "the slot is at {flushed}, {checkpoint:?}");
@@ -76,17 +87,17 @@ fn a_killed_walpost_loses_nothing_and_repeats_only_what_its_checkpoint_did_not_c
 
     let mut walpost = settings.start();
     let written = workload.stop();
-    deliveries.finish(&database, PATIENCE * 2);
+    deliveries.finish(database, PATIENCE * 2);
     walpost.terminate();
     assert_eq!(walpost.wait(), 0, "{}", walpost.log());
     deliveries.read();
-    let commits = Commits::read(&database);
+    let commits = Commits::read(database);
     assert_eq!(commits.rows.len(), deliveries.different());
     let tally = judge(&seen, &deliveries, &commits);
     // Not through `println!`, which the test harness keeps to itself when all is well.
     writeln!(
         std::io::stderr(),
-        "kill test: {kills} kills, {} with events in flight, {} inside a transaction ({} of 5,000 \
+        "{what}: {kills} kills, {} with events in flight, {} inside a transaction ({} of 5,000 \
          rows); {} rows in {} transactions, {} rolled back; {} repeats, {} at most after one kill; \
          WALPOST_TEST_SEED={seed}",
         tally.in_flight,
