@@ -55,6 +55,38 @@ pub fn check_topic_template(template: &Template) -> Result<(), String> {
     whole.map_or(Ok(()), |name| check_topic(&name).map_err(|(_, what)| format!("topic {what}")))
 }
 
+/// Whether a template may have made this topic of some row.
+#[must_use]
+pub fn may_become(template: &Template, topic: &str) -> bool {
+    !topic.starts_with(CHECKPOINT_TOPICS) && check_topic(topic).is_ok() && {
+        let mut rest = topic;
+        let mut any = false;
+        for (place, part) in template.parts.iter().enumerate() {
+            let Part::Literal(text) = part else {
+                // Every column in it has a text, of any length. One after the other is one.
+                rest = match rest.char_indices().nth(1) {
+                    Some((at, _)) => rest.split_at(at).1,
+                    None if rest.is_empty() => return false,
+                    None => "",
+                };
+                any = true;
+                continue;
+            };
+            let is_last = place + 1 == template.parts.len();
+            let found = match (any, is_last) {
+                (false, _) => rest.strip_prefix(text.as_str()),
+                // The last literal stands at the end, wherever else it stands too.
+                (true, true) => rest.ends_with(text.as_str()).then_some(""),
+                // The first place where it stands leaves most to what follows.
+                (true, false) => rest.split_once(text.as_str()).map(|(_, rest)| rest),
+            };
+            let Some(found) = found else { return false };
+            (rest, any) = (found, false);
+        }
+        any || rest.is_empty()
+    }
+}
+
 /// Whether a text is a topic name that Kafka takes, for topics that walpost is configured with.
 ///
 /// # Errors
@@ -237,5 +269,27 @@ mod tests {
         check_template("walpost.checkpoint.{aggregate_type}", false);
         check_template("..", false);
         check_template(&"a".repeat(250), false);
+    }
+
+    #[test]
+    fn topics_that_a_template_may_have_made_are_recognized() {
+        #[track_caller]
+        fn check(template: &str, topic: &str, expected: bool) {
+            let parsed = Template::parse(template).expect(template);
+            assert_eq!(may_become(&parsed, topic), expected, "{topic} of {template}");
+        }
+        check("outbox.event.{aggregate_type}", "outbox.event.order", true);
+        check("outbox.event.{aggregate_type}", "outbox.event.", false);
+        check("outbox.event.{aggregate_type}", "other.order", false);
+        check("orders", "orders", true);
+        check("orders", "orders2", false);
+        check("{a}.{b}.v1", "x.y.v1", true);
+        check("{a}.{b}.v1", "x.v1.v1", true);
+        check("{a}.{b}.v1", "x.v1", false);
+        check("{a}{b}", "x", false);
+        check("{a}{b}-end", "xy-end", true);
+        check("{a}.x", "b.x.x", true);
+        check("{a}", "__consumer_offsets", false);
+        check("{a}", "walpost.checkpoint.shop", false);
     }
 }

@@ -32,6 +32,7 @@ use crate::status::{Heartbeat, Status};
 mod backoff;
 mod batches;
 mod claim;
+mod consumers;
 pub(crate) mod decision;
 mod first_start;
 mod partitions;
@@ -77,6 +78,8 @@ pub struct Supervisor<L> {
     doubted: BTreeSet<String>,
     /// This process made the slot, so nothing was sent from it before.
     made_slot: bool,
+    /// The look at consumer groups, while this runs.
+    consumers: Option<consumers::Watching>,
 }
 
 impl<L> std::fmt::Debug for Supervisor<L> {
@@ -108,6 +111,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             batch_limits: BatchLimits::default(),
             doubted: BTreeSet::new(),
             made_slot: false,
+            consumers: None,
         }
     }
 
@@ -118,6 +122,8 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         let counting =
             partitions::count(self.config.clone(), self.known_topics.clone(), self.teller.clone());
         let _counting = Background(counting);
+        self.consumers =
+            consumers::watch(&self.config, self.known_topics.clone(), self.teller.clone());
         let _refreshing = self
             .schemas
             .clone()
@@ -245,6 +251,9 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             Ok(config) => {
                 if let (Some(schemas), Some(registry)) = (&self.schemas, &config.registry) {
                     schemas.reconfigure(registry.clone());
+                }
+                if let Some(consumers) = &self.consumers {
+                    consumers.reconfigure(&config.kafka);
                 }
                 self.config = config;
             }

@@ -25,11 +25,13 @@ use tokio::net::unix::pipe;
 use super::certificates::Certificates;
 use super::refusal;
 
+mod group_members;
 mod question;
 mod rights;
 mod topic_config;
 mod transactions;
 
+pub use group_members::{Described, Member, describe_group};
 pub use rights::Rights;
 pub use transactions::Refusal;
 

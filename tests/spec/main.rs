@@ -14,6 +14,8 @@ mod configuration;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod consumer_groups;
+#[cfg(test)]
 mod dead_letters;
 #[cfg(test)]
 mod events;
