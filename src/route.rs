@@ -1,5 +1,7 @@
 //! Where an event goes: the topic, and the key that decides its partition.
 
+use std::io::Write as _;
+
 use crate::outbox::bad_row::{BadRow, Reason};
 use crate::outbox::bytea;
 use crate::outbox::column::ColumnType;
@@ -192,7 +194,8 @@ fn push_text(attribute: &str, bytes: &[u8], limit: usize, out: &mut String) -> R
     Ok(())
 }
 
-/// The record key of a row: its partition key, else its aggregate id; `None` is a null key.
+/// The record key of a row: its partition key, else its aggregate's sub-key, else its aggregate
+/// id; `None` is a null key.
 ///
 /// An empty partition key is as none; an empty aggregate id is an empty key. The raw bytes of a
 /// `bytea` are decoded into `buffer`.
@@ -206,11 +209,16 @@ pub(crate) fn key<'k>(
         .and_then(|field| Some((field, row.text(field).filter(|text| !text.is_empty())?)));
     let aggregate_id =
         || mapping.role(Role::AggregateId).and_then(|field| Some((field, row.text(field)?)));
-    let Some((field, text)) = partition_key.or_else(aggregate_id) else { return Ok(None) };
-    if text.len() > MAX_KEY {
-        let what = format_args!("is longer than {MAX_KEY} bytes");
-        return Err(BadRow::new("key", Reason::TooLong, what));
+    if partition_key.is_none()
+        && let Some((aggregate_id, sub_key)) = sub_key(mapping, row)
+    {
+        check_key(aggregate_id)?;
+        buffer.clear();
+        write_sub_key(aggregate_id, sub_key, buffer);
+        return Ok(Some(buffer));
     }
+    let Some((field, text)) = partition_key.or_else(aggregate_id) else { return Ok(None) };
+    check_key(text)?;
     if field.column_type != ColumnType::Bytea {
         return Ok(Some(text));
     }
@@ -218,6 +226,36 @@ pub(crate) fn key<'k>(
     let printed = row.printed(field).unwrap_or_default();
     bytea::decode(printed, buffer).map_err(|not_hex| not_hex.of("key"))?;
     Ok(Some(buffer))
+}
+
+fn check_key(text: &[u8]) -> Result<(), BadRow> {
+    if text.len() <= MAX_KEY {
+        return Ok(());
+    }
+    let what = format_args!("is longer than {MAX_KEY} bytes");
+    Err(BadRow::new("key", Reason::TooLong, what))
+}
+
+/// The aggregate id of a row and which of its keys it has, where `WALPOST_VIRTUAL_PARTITIONS`
+/// lists its aggregate.
+///
+/// A row that names its own partition key is not asked about: that one is its key.
+pub(crate) fn sub_key<'k>(mapping: &Mapping, row: &OutboxRow<'k>) -> Option<(&'k [u8], u32)> {
+    let spreads = mapping.spreads();
+    if spreads.is_empty() {
+        return None;
+    }
+    let text = |role| mapping.role(role).and_then(|field| row.text(field));
+    let aggregate_id = text(Role::AggregateId)?;
+    let aggregate_type = text(Role::AggregateType).unwrap_or_default();
+    let spread = spreads.iter().find(|spread| spread.is_of(aggregate_type, aggregate_id))?;
+    Some((aggregate_id, spread.sub_key(row)))
+}
+
+/// Appends the key of [`sub_key`]: `4711#3`.
+pub(crate) fn write_sub_key(aggregate_id: &[u8], sub_key: u32, out: &mut Vec<u8>) {
+    out.extend_from_slice(aggregate_id);
+    write!(out, "#{sub_key}").expect("a vector takes everything");
 }
 
 #[cfg(test)]

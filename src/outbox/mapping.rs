@@ -10,6 +10,7 @@ use search::Found;
 use super::column::{ColumnType, Field, TypeNames};
 use super::role::{ColumnChoice, Role, TableName};
 use super::row::{OutboxRow, RowScratch};
+use super::spread::Spread;
 use crate::cloudevent::options::EventOptions;
 use crate::cloudevent::source;
 use crate::pgoutput::{Malformed, Relation, Tuple};
@@ -82,6 +83,7 @@ pub struct Mapping {
     topic: Option<Vec<Piece>>,
     event_type: Vec<Piece>,
     subject: Vec<SubjectPiece>,
+    spreads: Vec<Spread>,
     source: String,
 }
 
@@ -122,7 +124,7 @@ impl Mapping {
         options: &EventOptions,
     ) -> Result<Self, MappingError> {
         let found = search::search(columns, options);
-        let Found { roles, extensions, topic, event_type, subject } = match found {
+        let Found { roles, extensions, topic, event_type, subject, spreads } = match found {
             Ok(found) => found,
             Err(problems) => return Err(MappingError { table, problems }),
         };
@@ -137,6 +139,7 @@ impl Mapping {
             topic,
             event_type,
             subject,
+            spreads,
             source: source::of_table(options, &table),
             table,
         })
@@ -204,6 +207,12 @@ impl Mapping {
     #[must_use]
     pub fn subject(&self) -> &[SubjectPiece] {
         &self.subject
+    }
+
+    /// The hot aggregates that are spread over keys of their own.
+    #[must_use]
+    pub fn spreads(&self) -> &[Spread] {
+        &self.spreads
     }
 
     /// The attribute `source` of rows that do not override it.

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-use crate::config::Config;
+use crate::config::{Config, Delivery};
 use crate::kafka::client::auxiliary;
 use crate::kafka::groups::{Group, Place, Rebalances, Standing, Standings, Topics, means};
 use crate::kafka::librdkafka::ClientError;
@@ -59,6 +59,7 @@ pub(super) fn watch(config: &Config, topics: KnownTopics, teller: Teller) -> Opt
         name: config.name.clone(),
         topic: config.events.topic.clone(),
         known: topics,
+        transactional: config.delivery == Delivery::ExactlyOnce,
         teller,
     };
     let work = move || {
@@ -85,6 +86,8 @@ struct Watch {
     name: String,
     topic: Template,
     known: KnownTopics,
+    /// The last offset of a partition is a transaction's end.
+    transactional: bool,
     teller: Teller,
 }
 
@@ -94,7 +97,7 @@ impl Watch {
         let asked = |topic: &str| known.contains(topic) || route::may_become(&self.topic, topic);
         let kafka = self.kafka.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for group in &mut self.groups {
-            let looked = group.look((&kafka, &self.name), &asked);
+            let looked = group.look((&kafka, &self.name), &asked, self.transactional);
             group.conclude(looked);
         }
         tell(&self.teller, &self.groups);
@@ -152,6 +155,7 @@ impl Watched {
         &mut self,
         (kafka, name): (&KafkaOptions, &str),
         asked: &dyn Fn(&str) -> bool,
+        transactional: bool,
     ) -> Result<Found, ClientError> {
         if self.client.as_ref().is_none_or(|(with, _)| with != kafka) {
             let client = Group::new(&auxiliary(kafka, name), &self.told.group)?;
@@ -169,7 +173,7 @@ impl Watched {
         Ok(Found {
             members: u64::try_from(state.members.len()).unwrap_or(u64::MAX),
             state: state.word,
-            topics: by_topic(partitions, &standings, now),
+            topics: by_topic(partitions, &standings, (now, transactional)),
         })
     }
 
@@ -233,13 +237,16 @@ fn place_in_time(
 fn by_topic(
     partitions: &mut BTreeMap<Place, Partition>,
     standings: &Standings,
-    now: i64,
+    (now, transactional): (i64, bool),
 ) -> Vec<GroupTopic> {
     let mut topics: Vec<GroupTopic> = Vec::new();
     for (place, standing) in standings {
         let Some(partition) = partitions.get_mut(place) else { continue };
         let next = partition.next(standing);
         let lag = u64::try_from(standing.high.saturating_sub(next)).unwrap_or(0);
+        // A client that commits behind the last record it was given leaves the end of that
+        // record's transaction before it for ever: an offset that nobody can read.
+        let lag = if transactional && lag == 1 { 0 } else { lag };
         let age = match lag {
             0 => Some(0.0),
             _ => partition.samples.age(next, now).map(seconds),
@@ -300,7 +307,7 @@ mod tests {
                 partition.next(standing);
             }
         }
-        let found = by_topic(&mut partitions, &standings(second), 2_000);
+        let found = by_topic(&mut partitions, &standings(second), (2_000, false));
         let found: Vec<_> = found
             .iter()
             .map(|t| (t.topic.as_str(), t.lag, t.lag_seconds, t.partitions_without_place))
@@ -324,12 +331,28 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_the_last_transaction_is_no_record_that_was_not_read() {
+        #[track_caller]
+        fn check(next: i64, transactional: bool, expected: u64) {
+            let standings = standings(&[("a", 0, Some(next), 10)]);
+            let mut partitions: BTreeMap<Place, Partition> =
+                standings.keys().map(|place| (place.clone(), Partition::default())).collect();
+            let found = by_topic(&mut partitions, &standings, (0, transactional));
+            assert_eq!(found.first().map(|topic| topic.lag), Some(expected));
+        }
+        check(10, true, 0);
+        check(9, true, 0);
+        check(8, true, 2);
+        check(9, false, 1);
+    }
+
+    #[test]
     fn topics_past_the_maximum_are_told_together() {
         let names: Vec<_> = (0..TOPICS_MAX + 50).map(|n| format!("t{n:04}")).collect();
         let of: Vec<_> = names.iter().map(|name| (name.as_str(), 0, Some(1), 1)).collect();
         let mut partitions: BTreeMap<Place, Partition> =
             standings(&of).into_keys().map(|place| (place, Partition::default())).collect();
-        let found = by_topic(&mut partitions, &standings(&of), 0);
+        let found = by_topic(&mut partitions, &standings(&of), (0, false));
         assert_eq!(found.len(), TOPICS_MAX + 1);
         assert_eq!(found.last().map(|t| (t.topic.as_str(), t.partitions)), Some((OTHER, 50)));
     }

@@ -28,6 +28,8 @@ mod groups;
 #[cfg(test)]
 mod halts;
 #[cfg(test)]
+mod hot_keys;
+#[cfg(test)]
 mod kill;
 #[cfg(test)]
 mod lag;

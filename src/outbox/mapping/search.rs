@@ -4,6 +4,7 @@ use super::{Extension, MappingProblem, NamedColumn, Piece, ROLE_EXTENSIONS, Subj
 use crate::cloudevent::options::EventOptions;
 use crate::outbox::column::{ColumnType, Field};
 use crate::outbox::role::{ColumnChoice, Role};
+use crate::outbox::spread::Spread;
 use crate::outbox::template::{Part, Template};
 
 /// What the columns of a table are for.
@@ -14,6 +15,7 @@ pub(super) struct Found {
     pub(super) topic: Option<Vec<Piece>>,
     pub(super) event_type: Vec<Piece>,
     pub(super) subject: Vec<SubjectPiece>,
+    pub(super) spreads: Vec<Spread>,
 }
 
 /// Finds them, or names every problem.
@@ -32,8 +34,9 @@ pub(super) fn search(
         .schemas
         .as_ref()
         .map_or_else(Vec::new, |schemas| search.resolve_subject(&schemas.subject));
+    let spreads = search.find_spreads(options);
     if search.problems.is_empty() {
-        Ok(Found { roles: search.roles, extensions, topic, event_type, subject })
+        Ok(Found { roles: search.roles, extensions, topic, event_type, subject, spreads })
     } else {
         Err(search.problems)
     }
@@ -103,6 +106,36 @@ impl Search<'_> {
             }
         }
         extensions
+    }
+
+    /// Every table has to have their columns: one that is mistyped would spread nothing.
+    fn find_spreads(&mut self, options: &EventOptions) -> Vec<Spread> {
+        let mut spreads = Vec::new();
+        for hot in &options.virtual_partitions {
+            if self.role(Role::AggregateId).is_none() {
+                let missing = MappingProblem::SpreadRole { role: Role::AggregateId };
+                if !self.problems.contains(&missing) {
+                    self.problems.push(missing);
+                }
+            }
+            if !hot.aggregate_type.is_empty() && self.role(Role::AggregateType).is_none() {
+                let missing = MappingProblem::SpreadRole { role: Role::AggregateType };
+                if !self.problems.contains(&missing) {
+                    self.problems.push(missing);
+                }
+            }
+            let Some(field) = find(self.columns, &hot.column) else {
+                self.problems.push(MappingProblem::SpreadColumn { column: hot.column.clone() });
+                continue;
+            };
+            spreads.push(Spread {
+                aggregate_type: hot.aggregate_type.clone(),
+                aggregate_id: hot.aggregate_id.clone(),
+                sub_keys: hot.sub_keys,
+                field,
+            });
+        }
+        spreads
     }
 
     /// `type` is asked for only where its template uses it.
