@@ -88,7 +88,7 @@ fn snapshot_stream_peek_replay_and_redrive_give_a_hot_aggregate_the_same_keys() 
     until("a letter", || {
         done(&settings, &["dlq", "list", "--json"]).contains("invalid_json").then_some(())
     });
-    let letter = done(&settings, &["dlq", "show", "0", "--json"]);
+    let letter = done(&settings, &["dlq", "show", "0:0", "--json"]);
     assert!(letter.contains(&snapshot[&3]), "{letter} has the key {}", snapshot[&3]);
 }
 
