@@ -7,7 +7,7 @@ use std::future::Future;
 use std::io;
 use std::path::PathBuf;
 
-use super::command::{Stopped, refused};
+use super::command::{self, Stopped, refused};
 use super::{Exit, output};
 use crate::config;
 use crate::config::env::Environment;
@@ -103,17 +103,7 @@ pub fn run(command: Command, environment: &Environment) -> io::Result<Exit> {
 
 fn block_on(work: impl Future<Output = Result<Exit, Stopped>>) -> io::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    match runtime.block_on(Box::pin(work)) {
-        Ok(exit) => Ok(exit),
-        Err(Stopped::Output(error)) => Err(error),
-        Err(Stopped::Failure(failure)) => {
-            output::error(&format!("walpost: {}", failure.message()));
-            if let Some(hint) = failure.hint() {
-                output::error(&format!("  {hint}"));
-            }
-            Ok(Exit::Failed)
-        }
-    }
+    command::report(runtime.block_on(Box::pin(work)))
 }
 
 fn say(verdicts: &[Verdict], act: Act, json: bool) -> io::Result<()> {
