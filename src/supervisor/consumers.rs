@@ -10,6 +10,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rdkafka::types::RDKafkaErrorCode;
 use tokio::time::Instant;
 
 use crate::config::{Config, Delivery};
@@ -61,6 +62,7 @@ pub(super) fn watch(config: &Config, topics: KnownTopics, teller: Teller) -> Opt
         known: topics,
         transactional: config.delivery == Delivery::ExactlyOnce,
         teller,
+        begin: 0,
     };
     let work = move || {
         loop {
@@ -89,6 +91,8 @@ struct Watch {
     /// The last offset of a partition is a transaction's end.
     transactional: bool,
     teller: Teller,
+    /// Which group is looked at first.
+    begin: usize,
 }
 
 impl Watch {
@@ -96,12 +100,35 @@ impl Watch {
         let known: BTreeSet<_> = self.known.names().into_iter().collect();
         let asked = |topic: &str| known.contains(topic) || route::may_become(&self.topic, topic);
         let kafka = self.kafka.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for group in &mut self.groups {
+        // A question that is not answered takes seconds, and the next group's would as well. The
+        // next look begins behind it, for another group's broker may be well.
+        self.groups.rotate_left(self.begin);
+        let mut unanswered = None;
+        for (place, group) in self.groups.iter_mut().enumerate() {
             let looked = group.look((&kafka, &self.name), &asked, self.transactional);
+            let silent = looked.as_ref().is_err_and(is_silence);
             group.conclude(looked);
+            if silent {
+                unanswered = Some(place);
+                break;
+            }
         }
+        self.groups.rotate_right(self.begin);
+        let count = self.groups.len().max(1);
+        self.begin = unanswered.map_or(0, |place| (self.begin + place + 1) % count);
         tell(&self.teller, &self.groups);
     }
+}
+
+/// Nobody has answered, which takes until the question's limit.
+fn is_silence(error: &ClientError) -> bool {
+    matches!(
+        error.code,
+        RDKafkaErrorCode::OperationTimedOut
+            | RDKafkaErrorCode::RequestTimedOut
+            | RDKafkaErrorCode::BrokerTransportFailure
+            | RDKafkaErrorCode::AllBrokersDown
+    )
 }
 
 fn tell(teller: &Teller, groups: &[Watched]) {
