@@ -4,7 +4,7 @@ use super::remedy::allow_on;
 use super::{Finding, Remedy};
 use crate::config::Config;
 use crate::kafka::client::auxiliary;
-use crate::kafka::groups::{Group, Standings, State, Topics, means};
+use crate::kafka::groups::{Group, Standings, State, Topics, means, patiently};
 use crate::kafka::librdkafka::ClientError;
 use crate::route;
 use rdkafka::types::RDKafkaErrorCode;
@@ -19,10 +19,10 @@ pub(super) async fn ask(config: &Config) -> Vec<Finding> {
         let template = config.events.topic.clone();
         let asked = tokio::task::spawn_blocking(move || {
             let group = Group::new(&client, &group)?;
-            let state = group.state()?;
+            let state = patiently(|| group.state())?;
             let asked = |topic: &str| route::may_become(&template, topic);
             let topics = Topics::Read { asked: &asked, members: &state.members };
-            Ok((group.standings(topics)?, state))
+            Ok((patiently(|| group.standings(topics))?, state))
         });
         let found = asked.await.unwrap_or_else(|_| {
             let message = "the question was dropped".to_owned();

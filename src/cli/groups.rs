@@ -4,9 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use rdkafka::types::RDKafkaErrorCode;
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use super::command::{self, Stopped, refused};
 use super::printed::count;
@@ -14,12 +12,9 @@ use super::{Exit, moment, output};
 use crate::config::Config;
 use crate::config::env::Environment;
 use crate::error::Failure;
-use crate::kafka::client::{ANSWER_LIMIT, auxiliary};
-use crate::kafka::groups::{Group, Standings, State, Topics};
+use crate::kafka::client::auxiliary;
+use crate::kafka::groups::{Group, Standings, State, Topics, patiently};
 use crate::kafka::librdkafka::ClientError;
-
-/// The pause before a question is asked again.
-const PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
 
 /// What to do with a group.
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -105,15 +100,7 @@ async fn ask<T: Send + 'static>(
     let (client, name) = (auxiliary(&config.kafka, &config.name), group.to_owned());
     let asked = move || {
         let group = Group::new(&client, &name)?;
-        let deadline = Instant::now() + ANSWER_LIMIT;
-        loop {
-            match question(&group) {
-                Err(error) if passes(&error) && Instant::now() < deadline => {
-                    std::thread::sleep(PAUSE);
-                }
-                answer => return answer,
-            }
-        }
+        patiently(|| question(&group))
     };
     let answer = tokio::task::spawn_blocking(asked).await;
     let answer = answer.map_err(|error| Failure::again("kafka_error", error.to_string()))?;
@@ -124,17 +111,6 @@ async fn ask<T: Send + 'static>(
             "it needs the rights Describe and Read on group {group} and on its topics; a group that is at work cannot be set"
         )),
     })
-}
-
-/// The group's coordinator is about to be there: after a start of a broker, or at the first group
-/// of a cluster.
-fn passes(error: &ClientError) -> bool {
-    matches!(
-        error.code,
-        RDKafkaErrorCode::CoordinatorLoadInProgress
-            | RDKafkaErrorCode::CoordinatorNotAvailable
-            | RDKafkaErrorCode::NotCoordinator
-    )
 }
 
 async fn show(config: Config, arguments: ShowArguments) -> Result<Exit, Stopped> {

@@ -1,6 +1,7 @@
 //! Consumer groups: where they stand in topics, and setting them somewhere else.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
@@ -12,6 +13,9 @@ use super::client::ANSWER_LIMIT;
 use super::librdkafka::{self, ClientError};
 
 pub use super::librdkafka::{Described as State, Member};
+
+/// The pause before a question is asked again.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Where a group stands in a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -244,6 +248,32 @@ impl Rebalances {
     #[must_use]
     pub const fn seen(&self) -> u64 {
         self.seen
+    }
+}
+
+/// The group's coordinator is about to be there: after a start of a broker, or at the first group
+/// of a cluster.
+#[must_use]
+pub fn passes(error: &ClientError) -> bool {
+    matches!(
+        error.code,
+        RDKafkaErrorCode::CoordinatorLoadInProgress
+            | RDKafkaErrorCode::CoordinatorNotAvailable
+            | RDKafkaErrorCode::NotCoordinator
+    )
+}
+
+/// Asks again while the failure [`passes`], as long as an answer may take. Blocks.
+///
+/// # Errors
+/// Those of the last question.
+pub fn patiently<T>(question: impl Fn() -> Result<T, ClientError>) -> Result<T, ClientError> {
+    let deadline = Instant::now() + ANSWER_LIMIT;
+    loop {
+        match question() {
+            Err(error) if passes(&error) && Instant::now() < deadline => std::thread::sleep(PAUSE),
+            answer => return answer,
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::config::{Config, Delivery};
 use crate::kafka::client::auxiliary;
-use crate::kafka::groups::{Group, Place, Rebalances, Standing, Standings, Topics, means};
+use crate::kafka::groups::{Group, Place, Rebalances, Standing, Standings, Topics, means, passes};
 use crate::kafka::librdkafka::ClientError;
 use crate::kafka::options::KafkaOptions;
 use crate::kafka::unread::{MOMENTS, Samples, Search};
@@ -212,6 +212,8 @@ impl Watched {
                 self.told.looked = Some(Instant::now());
                 None
             }
+            // At the first group of a cluster its coordinator is made.
+            Err(error) if passes(&error) && self.told.looked.is_none() => return,
             Err(error) => Some(means(&error, group)),
         };
         match (&self.told.trouble, &trouble) {

@@ -3,9 +3,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rdkafka::ClientConfig;
 use serde_json::Value;
 
 use crate::servers::walpost::Walpost;
@@ -129,6 +129,7 @@ fn what_lay_unread_before_the_relay_started_is_as_old_as_its_records() {
     read(&reading, 1);
     let mut walpost =
         Settings::new(&database, kafka).env("WALPOST_CONSUMER_GROUPS", &group).start();
+    walpost.wait_until_ready();
     let age = |walpost: &Walpost| number(walpost, "lag_seconds", &group, Some(&topic));
     let hours = until("the age of what is unread", || age(&walpost)) / 3_600.0;
     assert!((2.9..3.2).contains(&hours), "{hours}");
