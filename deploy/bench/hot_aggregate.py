@@ -92,7 +92,8 @@ def round_of(room, postgres, bootstrap, name, virtual):
     url = f"postgres://postgres@127.0.0.1:{postgres}/{name}"
     psql(f"postgres://postgres@127.0.0.1:{postgres}/postgres", f"create database {name}")
     topic = f"{name}.order"
-    AdminClient({"bootstrap.servers": bootstrap}).create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(30)
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(30)
     psql(url, "create table outbox (id bigint primary key, aggregatetype text, aggregateid text, type text, payload json, line int)")
     http = free_port()
     environment = {

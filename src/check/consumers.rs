@@ -65,11 +65,10 @@ fn finding(
 }
 
 fn refused(config: &Config, group: &str, error: &ClientError) -> Finding {
-    let remedy = match error.code {
-        RDKafkaErrorCode::GroupAuthorizationFailed => {
-            allow_on(config, &["Describe"], &format!("--group {group}"))
-        }
-        _ => Remedy::note("check that the brokers are up, and that the group's coordinator is"),
+    let remedy = if error.code == RDKafkaErrorCode::GroupAuthorizationFailed {
+        allow_on(config, &["Describe"], &format!("--group {group}"))
+    } else {
+        Remedy::note("check that the brokers are up, and that the group's coordinator is")
     };
     Finding::warning(
         CHECK,

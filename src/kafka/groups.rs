@@ -280,14 +280,12 @@ pub fn patiently<T>(question: impl Fn() -> Result<T, ClientError>) -> Result<T, 
 /// What the failure of a question for a group means, and what to do.
 #[must_use]
 pub fn means(error: &ClientError, group: &str) -> String {
-    match error.code {
-        RDKafkaErrorCode::GroupAuthorizationFailed => {
-            format!("walpost's Kafka user has no right Describe on group {group}")
-        }
-        RDKafkaErrorCode::TopicAuthorizationFailed => {
-            format!("walpost's Kafka user has no right Describe on a topic of group {group}")
-        }
-        _ => format!("Kafka did not answer for group {group}: {error}"),
+    if error.code == RDKafkaErrorCode::GroupAuthorizationFailed {
+        format!("walpost's Kafka user has no right Describe on group {group}")
+    } else if error.code == RDKafkaErrorCode::TopicAuthorizationFailed {
+        format!("walpost's Kafka user has no right Describe on a topic of group {group}")
+    } else {
+        format!("Kafka did not answer for group {group}: {error}")
     }
 }
 
