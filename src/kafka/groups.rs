@@ -102,8 +102,7 @@ impl Group {
             .set("enable.auto.offset.store", "false")
             .set("isolation.level", "read_committed")
             .set("allow.auto.create.topics", "false")
-            .create()
-            .map_err(named)?;
+            .create()?;
         Ok(Self { consumer, name: name.to_owned() })
     }
 
@@ -120,7 +119,7 @@ impl Group {
     /// # Errors
     /// The brokers refuse, or do not answer.
     pub fn standings(&self, topics: Topics<'_>) -> Result<Standings, ClientError> {
-        let metadata = self.consumer.fetch_metadata(None, ANSWER_LIMIT).map_err(named)?;
+        let metadata = self.consumer.fetch_metadata(None, ANSWER_LIMIT)?;
         let mut asked = TopicPartitionList::new();
         for topic in metadata.topics().iter().filter(|topic| topics.have(topic.name())) {
             for partition in topic.partitions() {
@@ -130,7 +129,7 @@ impl Group {
         if asked.count() == 0 {
             return Ok(Standings::new());
         }
-        let committed = self.consumer.committed_offsets(asked, ANSWER_LIMIT).map_err(named)?;
+        let committed = self.consumer.committed_offsets(asked, ANSWER_LIMIT)?;
         let stored: BTreeMap<Place, Option<i64>> = offsets(&committed).collect();
         let mut read: BTreeSet<&str> =
             stored.iter().filter(|(_, next)| next.is_some()).map(|(at, _)| at.0.as_str()).collect();
@@ -192,12 +191,12 @@ impl Group {
     ) -> Result<BTreeMap<Place, i64>, ClientError> {
         let mut list = TopicPartitionList::new();
         for ((topic, partition), offset) in questions {
-            list.add_partition_offset(topic, *partition, offset).map_err(named)?;
+            list.add_partition_offset(topic, *partition, offset)?;
         }
         if list.count() == 0 {
             return Ok(BTreeMap::new());
         }
-        let found = self.consumer.offsets_for_times(list, ANSWER_LIMIT).map_err(named)?;
+        let found = self.consumer.offsets_for_times(list, ANSWER_LIMIT)?;
         Ok(offsets(&found).filter_map(|(place, offset)| Some((place, offset?))).collect())
     }
 
@@ -209,9 +208,9 @@ impl Group {
         let mut list = TopicPartitionList::new();
         for ((topic, partition), offset) in places {
             let offset = Offset::Offset(*offset);
-            list.add_partition_offset(topic, *partition, offset).map_err(named)?;
+            list.add_partition_offset(topic, *partition, offset)?;
         }
-        self.consumer.commit(&list, CommitMode::Sync).map_err(named)
+        self.consumer.commit(&list, CommitMode::Sync).map_err(ClientError::from)
     }
 }
 
@@ -289,10 +288,12 @@ pub fn means(error: &ClientError, group: &str) -> String {
     }
 }
 
-/// A failure by its code alone: the text of one of the configuration may hold a value of it.
-fn named(error: KafkaError) -> ClientError {
-    let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
-    ClientError { code, message: code.to_string() }
+impl From<KafkaError> for ClientError {
+    /// By its code alone: the text of a failure of the configuration may hold a value of it.
+    fn from(error: KafkaError) -> Self {
+        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+        Self { code, message: code.to_string() }
+    }
 }
 
 /// What a list says of each partition; `None` where it says no offset.
