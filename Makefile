@@ -23,8 +23,8 @@ test: ## all tests, with real Postgres 14 to 18, Kafka and schema registry (abou
 	cargo test --locked -- --test-threads=3
 	cargo test --locked --features crash-points,mutants --test torture -- --test-threads 1
 
-test-tools: ## dependencies, scripts, compose file, chart, its pod, alerts, dashboards, status page, events, consumers, schemas, moving over from Debezium: each by its real tool
-	@set -e; for tool in deny shell demo compose helm pod examples alerts monitoring metrics page sdk consumers registry debezium; do echo "== deploy/test-tools/$$tool"; deploy/test-tools/$$tool; done
+test-tools: ## dependencies, scripts, compose file, chart, its pod, alerts, dashboards, status page, events, consumers, schemas, guides, moving over from Debezium: each by its real tool
+	@set -e; for tool in deny shell demo compose helm pod examples alerts monitoring metrics page sdk consumers registry docs debezium; do echo "== deploy/test-tools/$$tool"; deploy/test-tools/$$tool; done
 
 bench: ## speed beside pg_recvlogical, latency (1,000,000 rows; a quick look: ROWS=100000 RUNS=1 make bench)
 	@deploy/bench/run

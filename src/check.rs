@@ -16,6 +16,7 @@ mod brokers;
 mod checkpoint;
 mod configuration;
 mod connection;
+mod consumers;
 mod copies;
 mod creation;
 mod database;
@@ -155,6 +156,7 @@ pub async fn run(config: &Config) -> Vec<Finding> {
             findings.push(transactions::right(config, &right));
             findings.extend(transactions::findings(config, cluster));
         }
+        findings.extend(consumers::ask(config).await);
     }
     findings
 }

@@ -127,6 +127,8 @@ pub struct Config {
     pub max_in_flight: u64,
     /// `WALPOST_PRUNE_AFTER`; `None` is `off`.
     pub prune_after: Option<Duration>,
+    /// `WALPOST_CONSUMER_GROUPS`
+    pub consumer_groups: Vec<String>,
     /// `WALPOST_SHUTDOWN_TIMEOUT`
     pub shutdown_timeout: Duration,
     /// `WALPOST_HTTP_ADDR`; `None` is `off`.
@@ -306,6 +308,7 @@ fn read(reader: &mut Reader<'_>, needs: Needs) -> Option<Config> {
         topic_replication: delivery.topic_replication,
         max_in_flight: delivery.max_in_flight,
         prune_after: delivery.prune_after,
+        consumer_groups: delivery.consumer_groups,
         shutdown_timeout: delivery.shutdown_timeout,
         http_addr,
         http_auth,
@@ -341,6 +344,7 @@ struct DeliveryOptions {
     topic_replication: Option<i32>,
     max_in_flight: u64,
     prune_after: Option<Duration>,
+    consumer_groups: Vec<String>,
     shutdown_timeout: Duration,
 }
 
@@ -403,6 +407,28 @@ fn prune_after(text: &str) -> Result<Option<Duration>, String> {
     }
 }
 
+/// Each takes a client of its own, with a connection to each broker.
+const CONSUMER_GROUPS_MAX: usize = 32;
+
+/// Names between commas. Kafka takes any text as one that is not empty, so a name with a comma in
+/// it cannot be said here.
+fn consumer_groups(text: &str) -> Result<Vec<String>, String> {
+    let mut groups: Vec<String> = Vec::new();
+    for name in text.split(',').map(str::trim) {
+        if name.is_empty() || name.chars().any(char::is_control) {
+            return Err("expected names of consumer groups between commas".to_owned());
+        }
+        if groups.iter().any(|known| known == name) {
+            return Err(format!("names group {name} twice"));
+        }
+        groups.push(name.to_owned());
+    }
+    if groups.len() > CONSUMER_GROUPS_MAX {
+        return Err(format!("names more than {CONSUMER_GROUPS_MAX} groups"));
+    }
+    Ok(groups)
+}
+
 fn delivery(reader: &mut Reader<'_>) -> Option<DeliveryOptions> {
     let delivery = reader.word(
         "WALPOST_DELIVERY",
@@ -418,6 +444,8 @@ fn delivery(reader: &mut Reader<'_>) -> Option<DeliveryOptions> {
     let topic_replication = count("WALPOST_TOPIC_REPLICATION");
     let max_in_flight = reader.size("WALPOST_MAX_IN_FLIGHT");
     let prune_after = reader.parsed("WALPOST_PRUNE_AFTER", prune_after);
+    let consumer_groups =
+        reader.optional("WALPOST_CONSUMER_GROUPS", consumer_groups).unwrap_or_default();
     let shutdown_timeout = reader.duration("WALPOST_SHUTDOWN_TIMEOUT");
     Some(DeliveryOptions {
         delivery: delivery?,
@@ -427,6 +455,7 @@ fn delivery(reader: &mut Reader<'_>) -> Option<DeliveryOptions> {
         topic_replication,
         max_in_flight: max_in_flight?,
         prune_after: prune_after?,
+        consumer_groups,
         shutdown_timeout: shutdown_timeout?,
     })
 }

@@ -18,3 +18,4 @@ mod refusal;
 pub mod statistics;
 pub mod topics;
 pub mod transaction;
+pub mod unread;

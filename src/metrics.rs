@@ -5,6 +5,7 @@
 //! pipeline is stuck, which is when they matter. [`Metrics`] adds what only Prometheus wants.
 
 pub mod catalog;
+mod consumers;
 mod process;
 mod refresh;
 mod registry;

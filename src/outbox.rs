@@ -10,6 +10,7 @@ pub mod present;
 pub mod role;
 pub mod row;
 pub mod selection;
+pub mod spread;
 pub mod template;
 
 pub use bad_row::{BadRow, Reason};

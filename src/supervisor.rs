@@ -32,6 +32,7 @@ use crate::status::{Heartbeat, Status};
 mod backoff;
 mod batches;
 mod claim;
+mod consumers;
 pub(crate) mod decision;
 mod first_start;
 mod partitions;
@@ -76,6 +77,8 @@ pub struct Supervisor<L> {
     made_slot: bool,
     /// Since when the present attempt is at work.
     streaming_since: Option<Instant>,
+    /// The look at consumer groups, while this runs.
+    consumers: Option<consumers::Watching>,
 }
 
 impl<L> std::fmt::Debug for Supervisor<L> {
@@ -108,6 +111,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             doubted: BTreeSet::new(),
             made_slot: false,
             streaming_since: None,
+            consumers: None,
         }
     }
 
@@ -118,6 +122,8 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         let counting =
             partitions::count(self.config.clone(), self.known_topics.clone(), self.teller.clone());
         let _counting = Background(counting);
+        self.consumers =
+            consumers::watch(&self.config, self.known_topics.clone(), self.teller.clone());
         let _refreshing = self
             .schemas
             .clone()
@@ -246,6 +252,9 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             Ok(config) => {
                 if let (Some(schemas), Some(registry)) = (&self.schemas, &config.registry) {
                     schemas.reconfigure(registry.clone());
+                }
+                if let Some(consumers) = &self.consumers {
+                    consumers.reconfigure(&config.kafka);
                 }
                 self.config = config;
             }

@@ -26,11 +26,13 @@ use super::certificates::Certificates;
 use super::refusal;
 
 mod bootstrap;
+mod group_members;
 mod question;
 mod rights;
 mod topic_config;
 mod transactions;
 
+pub use group_members::{Described, Member, describe_group};
 pub use rights::Rights;
 pub use transactions::Refusal;
 

@@ -25,6 +25,7 @@ pub(crate) fn options(mode: Mode) -> EventOptions {
         null_payload: NullPayload::Tombstone,
         debezium_headers: true,
         max_event: 1_000_000,
+        virtual_partitions: Vec::new(),
         schemas: None,
         reserved_topics: vec!["walpost.dlq".into()],
     }

@@ -16,6 +16,8 @@ mod configuration;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod consumer_groups;
+#[cfg(test)]
 mod dead_letters;
 #[cfg(test)]
 mod events;
@@ -27,6 +29,8 @@ mod failover;
 mod groups;
 #[cfg(test)]
 mod halts;
+#[cfg(test)]
+mod hot_keys;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
