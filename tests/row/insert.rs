@@ -31,18 +31,6 @@ pub(crate) fn options(mode: Mode) -> EventOptions {
     }
 }
 
-/// Nothing configured but the database.
-pub(crate) fn no_options(mode: Mode) -> EventOptions {
-    EventOptions {
-        topic: Template::parse("outbox.event.{aggregate_type}").expect("template"),
-        type_template: Template::parse("{type}").expect("template"),
-        extensions: Vec::new(),
-        time_zone: "UTC".into(),
-        debezium_headers: false,
-        ..options(mode)
-    }
-}
-
 /// A relation and an insert with every role that costs work.
 pub(crate) fn every_role(payload_oid: u32, payload: &str) -> (Vec<u8>, Vec<u8>) {
     messages(&[
