@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::client::ANSWER_LIMIT;
+use super::client::{ANSWER_LIMIT, Auxiliary};
+use super::librdkafka::Seated;
 
 /// A consumer group as its coordinator sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub type Standings = BTreeMap<(String, i32), Standing>;
 
 /// One group. Never joins it.
 pub struct Group {
-    consumer: BaseConsumer,
+    consumer: Seated<BaseConsumer>,
     name: String,
 }
 
@@ -57,7 +57,7 @@ impl Group {
     ///
     /// # Errors
     /// librdkafka refuses the configuration.
-    pub fn new(config: &ClientConfig, name: &str) -> Result<Self, KafkaError> {
+    pub fn new(config: &Auxiliary, name: &str) -> Result<Self, KafkaError> {
         let consumer = config
             .clone()
             .set("group.id", name)
@@ -65,7 +65,7 @@ impl Group {
             .set("enable.auto.offset.store", "false")
             .set("isolation.level", "read_committed")
             .set("allow.auto.create.topics", "false")
-            .create()?;
+            .consumer()?;
         Ok(Self { consumer, name: name.to_owned() })
     }
 

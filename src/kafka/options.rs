@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::login::Login;
 use crate::secret::Secret;
 
 /// All that is needed to make a client.
@@ -13,4 +14,6 @@ pub struct KafkaOptions {
     /// validated; none of those that walpost sets itself. Values are kept as secrets, because
     /// keys, passwords and certificates are among them.
     pub properties: BTreeMap<String, Secret>,
+    /// Where tokens come from, with a `sasl.mechanism` that wants tokens.
+    pub login: Option<Login>,
 }
