@@ -20,6 +20,7 @@ mod copies;
 mod creation;
 mod database;
 mod event_topic;
+mod login;
 mod long_transactions;
 mod publication;
 mod registry;

@@ -153,7 +153,12 @@ impl Login {
         if state.valid_until.is_some_and(|until| until > soon) {
             return None;
         }
-        state.trouble.clone().filter(|trouble| !trouble.refused)
+        match &state.trouble {
+            Some(trouble) => Some(trouble.clone()).filter(|trouble| !trouble.refused),
+            None => state.valid_until.map(|_| {
+                Trouble::away("the token for kafka has expired, and the next one is on its way")
+            }),
+        }
     }
 
     /// The clients that are handed tokens. The first one has the thread started; each later one has it

@@ -33,6 +33,7 @@ mod record;
 pub(crate) mod registry;
 #[cfg(not(feature = "crash-points"))] // The servers are tried once, by `spec`.
 mod smoke;
+pub(crate) mod tokens;
 #[expect(dead_code, reason = "a handle of the whole program; its users come one by one")]
 pub(crate) mod walpost;
 #[cfg(feature = "crash-points")] // The network of tests/torture.
