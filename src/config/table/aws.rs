@@ -69,6 +69,5 @@ pub(super) const VARIABLES: &[Variable] = &[
         "http://[fd00:ec2::254]",
         "The machine's metadata service, asked when nothing above is set.",
     ),
-    variable(Aws, "AWS_EC2_METADATA_DISABLED", "false", "true", "Do not ask the machine.")
-        .words(&["true", "false"]),
+    variable(Aws, "AWS_EC2_METADATA_DISABLED", "false", "true", "true: the machine is not asked."),
 ];
