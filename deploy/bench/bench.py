@@ -7,7 +7,9 @@ How the numbers come about:
 - pg_recvlogical: from "streaming initiated" in its own log to its end, which --endpos brings about.
 - walpost: from its start, or from the first record, to the last record; both by the broker's clock at the append
   (message.timestamp.type=LogAppendTime), which is this machine's, so that nothing has to be polled meanwhile.
-- CPU of the tool by wait4(2); of walsender and broker from /proc, sampled; memory is the kernel's high-water mark.
+- Debezium, in a Kafka Connect of its own for each drain: the same two ways as walpost; "with start" is with that of the
+  JVM. It writes as its users have it by default: the payload's text by StringConverter, the header `id`.
+- CPU of the tool by wait4(2), of Debezium from /proc when it is done; of walsender and broker from /proc, sampled; memory is the kernel's high-water mark.
 - latency: pgbench stamps the row with clock_timestamp() inside the INSERT that it commits; a consumer subtracts
   that from its own clock when it has the record.
 Every drain is checked: each id of the table is in Kafka, exactly once.
@@ -26,6 +28,8 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -42,6 +46,13 @@ WALPOST = os.environ["WALPOST"]
 MORE = dict(pair.split("=", 1) for pair in os.environ.get("ENVIRONMENT", "").split())
 PARTITIONS = 4
 TICK = os.sysconf("SC_CLK_TCK")
+# The header that has the row's id.
+ID = {"walpost": "ce_id", "debezium": "id", "debezium_tuned": "id"}
+JVM = {"debezium": "-Xms256m -Xmx2g", "debezium_tuned": "-Xms2g -Xmx2g -XX:+UseParallelGC"}
+# Tuned for throughput, and without the headers of lineage, which nobody else here writes.
+TUNED = {"poll.interval.ms": "10", "max.batch.size": "20480", "max.queue.size": "81920",
+         "producer.override.linger.ms": "20", "producer.override.batch.size": "1000000",
+         "producer.override.compression.type": "lz4", "extended.headers.enabled": "false"}
 
 # Like an order: about 362 bytes as text.
 PAYLOAD = """jsonb_build_object(
@@ -82,6 +93,7 @@ class Servers:
         self.postgres, self.kafka = Path(f"{self.folder}-postgres"), Path(f"{self.folder}-kafka")
         # The broker's controller takes the port after its own.
         self.port, self.kafka_port, self.http_port = free_ports(1), free_ports(2), free_ports(1)
+        self.connect_port = free_ports(1)
         owner = ["--with-parent", str(os.getpid()), "--temporary"]
         # No waiting for the disk, and no checkpoint in the middle: both would be noise of the machine.
         settings = ["fsync=off", "max_wal_size=20GB", "checkpoint_timeout=1h", "shared_buffers=256MB", "autovacuum=off",
@@ -97,8 +109,8 @@ class Servers:
         self.walpost = shutil.copy(WALPOST, self.folder / "walpost")
         self.admin = AdminClient({"bootstrap.servers": self.bootstrap})
 
-    def script(self, name, *arguments):
-        environment = {**os.environ, "KAFKA_DEV_JVM": "-Xms512m -Xmx1g"}
+    def script(self, name, *arguments, jvm=""):
+        environment = {**os.environ, "KAFKA_DEV_JVM": "-Xms512m -Xmx1g", "CONNECT_DEV_JVM": jvm}
         subprocess.run([REPOSITORY / "deploy/dev" / name, *arguments], check=True, env=environment)
 
     def sql(self, *statements):
@@ -252,12 +264,67 @@ def drain_walpost(servers, slot, ids):
             time.sleep(0.25)
         usage = stop_walpost(process, log)
         measured = watch.finish()
-    first, last = check(consumer, topic, ids)
+    first, last = check(consumer, topic, ids, ID["walpost"])
     consumer.close()
     for future in servers.admin.delete_topics([topic]).values():
         future.result()
     return {"seconds": last - first, "seconds_with_start": last - started,
             "cpu": usage.ru_utime + usage.ru_stime, **measured}
+
+
+def start_debezium(servers, tool, slot):
+    """Kafka Connect with the connector; gives back its process id and folder."""
+    folder = Path(f"{servers.folder}-connect-{slot}")
+    owner = ["--with-parent", str(os.getpid()), "--temporary"]
+    topics = [f"{kind}.storage.topic={slot}.{kind}" for kind in ("offset", "config", "status")]
+    servers.script("connect", "start", "--port", str(servers.connect_port), "--dir", folder, "--kafka",
+                   servers.bootstrap, *owner, "--", f"group.id={slot}", *topics, jvm=JVM[tool])
+    config = {
+        "connector.class": "io.debezium.connector.postgresql.PostgresConnector", "tasks.max": "1",
+        "database.hostname": "127.0.0.1", "database.port": str(servers.port), "database.dbname": "postgres",
+        "database.user": "postgres", "database.password": "postgres", "topic.prefix": slot,
+        "plugin.name": "pgoutput", "slot.name": slot, "publication.name": "walpost",
+        "publication.autocreate.mode": "disabled", "snapshot.mode": "no_data", "table.include.list": "public.outbox",
+        "transforms": "outbox", "transforms.outbox.type": "io.debezium.transforms.outbox.EventRouter",
+        "transforms.outbox.route.topic.replacement": slot + ".${routedByValue}",
+        "key.converter": "org.apache.kafka.connect.storage.StringConverter",
+        "value.converter": "org.apache.kafka.connect.storage.StringConverter",
+        **(TUNED if tool == "debezium_tuned" else {}),
+    }
+    request = urllib.request.Request(f"http://127.0.0.1:{servers.connect_port}/connectors/{slot}/config",
+                                     json.dumps(config).encode(), {"Content-Type": "application/json"}, method="PUT")
+    for left in reversed(range(20)):
+        try:
+            urllib.request.urlopen(request, timeout=90).close()
+            break
+        except urllib.error.HTTPError as error:
+            # 409: it is still dealing out the work.
+            if error.code != 409 or left == 0:
+                raise SystemExit(f"Connect refuses the connector: {error} {error.read().decode()[:2000]}")
+            time.sleep(0.5)
+    return int((folder / "pid").read_text()), folder
+
+
+def drain_debezium(servers, tool, slot, ids):
+    consumer = consumer_of(servers)
+    topic = make_topic(servers, consumer, slot)
+    started = time.time()
+    pid, folder = start_debezium(servers, tool, slot)
+    watch = Watch(servers, pid)
+    deadline = started + 120 + ROWS / 2_000
+    while (count := length(consumer, topic)) < len(ids):
+        if time.time() > deadline:
+            raise SystemExit(f"{tool} relayed {count} of {len(ids)} rows; it said:\n{(folder / 'log').read_text()[-4000:]}")
+        time.sleep(0.25)
+    used = cpu(pid)
+    measured = watch.finish()
+    # Killed: what it does after the last record is not measured.
+    servers.script("connect", "kill", "--dir", folder)
+    first, last = check(consumer, topic, ids, ID[tool])
+    consumer.close()
+    for future in servers.admin.delete_topics([topic]).values():
+        future.result()
+    return {"seconds": last - first, "seconds_with_start": last - started, "cpu": used, **measured}
 
 
 def consumer_of(servers):
@@ -278,7 +345,7 @@ def length(consumer, topic):
     raise SystemExit(f"Kafka does not say how long {topic} is: {refusal}")
 
 
-def check(consumer, topic, ids):
+def check(consumer, topic, ids, header):
     """Reads the topic: every id once. Returns when the first and the last record were appended."""
     consumer.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
     missing, first, last = set(ids), float("inf"), 0.0
@@ -287,7 +354,7 @@ def check(consumer, topic, ids):
         for message in consumer.consume(10_000, timeout=10):
             if message.error():
                 raise SystemExit(f"cannot read {topic}: {message.error()}")
-            missing.discard(dict(message.headers())["ce_id"])
+            missing.discard(dict(message.headers())[header])
             at = message.timestamp()[1] / 1000
             first, last, count = min(first, at), max(last, at), count + 1
     if missing or count != len(ids):
@@ -305,6 +372,8 @@ def measure_drains(servers, shape):
     for tool, slot in slots:
         if tool == "walpost":
             result = drain_walpost(servers, slot, ids)
+        elif tool in JVM:
+            result = drain_debezium(servers, tool, slot, ids)
         else:
             result = drain_pg_recvlogical(servers, slot, end)
         say(f"{slot}: " + ", ".join(f"{name} {value:,.2f}" for name, value in result.items()))
@@ -372,10 +441,12 @@ def report(drains, latency):
             print(f"{shape:>9} {tool:<15} {ROWS / run['seconds']:>9,.0f} {ROWS / run['seconds_with_start']:>10,.0f} "
                   f"{run['cpu'] / million:>8.2f} {run['walsender_cpu'] / million:>9.2f} "
                   f"{run['broker_cpu'] / million:>7.2f} {run['memory'] / 2**20:>8.0f}")
-        if len(results) == 2:
-            ratio = {name: medians(results["pg_recvlogical"])[name] / medians(results["walpost"])[name]
+        for other in results if "walpost" in results else []:
+            if other == "walpost":
+                continue
+            ratio = {name: medians(results[other])[name] / medians(results["walpost"])[name]
                      for name in ("seconds", "seconds_with_start")}
-            print(f"{shape:>9} walpost / pg_recvlogical: {ratio['seconds']:.2f}, "
+            print(f"{shape:>9} walpost / {other}: {ratio['seconds']:.2f}, "
                   f"with start {ratio['seconds_with_start']:.2f}")
     if latency:
         print(f"\ncommit to consumer at {RATE:,} commits/s: p50 {latency['p50_ms']:.1f} ms, p99 {latency['p99_ms']:.1f} "
