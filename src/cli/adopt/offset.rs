@@ -8,11 +8,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::kafka::client::Auxiliary;
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message as _;
 use serde_json::{Map, Value};
 
+use crate::kafka::client::Auxiliary;
 use crate::kafka::reading::{Reader, Start};
 use crate::lsn::Lsn;
 
