@@ -17,3 +17,13 @@ pub struct KafkaOptions {
     /// Where tokens come from, with a `sasl.mechanism` that wants tokens.
     pub login: Option<Login>,
 }
+
+impl KafkaOptions {
+    /// Goes on with the tokens of before, where they come from the same place: one that is valid need not
+    /// be asked for again, and whoever gives them out may be away.
+    pub fn keep_tokens(&mut self, before: &Self) {
+        if self.login == before.login {
+            self.login.clone_from(&before.login);
+        }
+    }
+}

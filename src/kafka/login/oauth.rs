@@ -86,6 +86,10 @@ impl Options {
         let unusable = |what: &str| Trouble::away(format!("{endpoint} {what}"));
         let grant: Grant = serde_json::from_slice(&answer.body)
             .map_err(|_| unusable("answers with no token (RFC 6749, section 5.1)"))?;
+        let is_token = |c: char| c.is_ascii_graphic();
+        if grant.access_token.is_empty() || !grant.access_token.chars().all(is_token) {
+            return Err(unusable("gives a token that is empty, or has blanks in it"));
+        }
         let claims = claims(&grant.access_token);
         let life = life(&grant, &claims, now).ok_or_else(|| {
             unusable(
