@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::connections::certificates::Certificates;
 use crate::servers::tokens::{TokenEndpoint, broker};
 use crate::servers::walpost::Walpost;
-use crate::servers::{Database, Kafka, Postgres, Settings, until};
+use crate::servers::{Database, Kafka, Postgres, Settings, until, within};
 
 mod commands;
 #[cfg(feature = "msk-iam")]
@@ -75,7 +75,7 @@ fn tokens_that_expire_are_renewed_while_events_flow() {
     let before = endpoint.given();
     // Each process renews its token three times, while rows come all the time.
     let mut written = 0;
-    until("three renewals of each", || {
+    let renewed = within(Duration::from_secs(240), || {
         for (database, _) in &running {
             database.insert_rows("order", written, 10, 5);
         }
@@ -83,6 +83,7 @@ fn tokens_that_expire_are_renewed_while_events_flow() {
         std::thread::sleep(Duration::from_millis(500));
         (endpoint.given() >= before + 6).then_some(())
     });
+    assert!(renewed.is_some(), "{} tokens in 4 minutes", endpoint.given() - before);
     for ((database, walpost), generation_before) in running.iter().zip(generations) {
         wait_for(database, kafka, written);
         // Nothing was sent twice, so no session has ended that was not renewed.

@@ -48,7 +48,7 @@ const provider = new Provider('https://idp.example', {
     },
   },
 });
-provider.on('client_credentials.success', () => console.log('a token was given'));
+provider.on('grant.success', () => console.log('a token was given'));
 provider.on('grant.error', (ctx, error) => console.log(`no token was given: ${error.error}`));
 
 const plain = http.createServer(provider.callback());

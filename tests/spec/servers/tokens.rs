@@ -1,11 +1,14 @@
 //! An OpenID provider that gives out tokens, and a broker that verifies them.
 
 use std::cell::Cell;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
 
 use super::{Kafka, Settings, folder, free_ports, script};
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/dev/token-endpoint");
 
 /// The endpoint that walpost asks for tokens: oidc-provider, with the one client `walpost`.
 #[derive(Debug)]
@@ -50,25 +53,29 @@ impl TokenEndpoint {
     /// Starts it, or starts it again, with the same key and this secret.
     #[track_caller]
     pub(crate) fn start_with(&self, secret: &str) {
+        self.start_in(secret, &[]);
+    }
+
+    /// As [`TokenEndpoint::start_with`], with variables of its environment.
+    #[track_caller]
+    pub(crate) fn start_in(&self, secret: &str, environment: &[(&str, &str)]) {
         self.kill();
         let (port, parent) = (self.port.to_string(), std::process::id().to_string());
         let life = self.life.as_secs().to_string();
-        let mut arguments = vec![
-            "start",
-            "--port",
-            &port,
-            "--dir",
-            self.dir(),
-            "--secret",
-            secret,
-            "--life",
-            &life,
-        ];
+        let mut arguments = vec!["start", "--port", &port, "--dir", self.dir(), "--secret", secret];
+        arguments.extend(["--life", &life]);
         if let Some((certificate, key)) = &self.tls {
             arguments.extend(["--certificate", certificate, "--key", key]);
         }
         arguments.extend(["--with-parent", &parent, "--temporary"]);
-        script("token-endpoint", &arguments);
+        let output = Command::new(SCRIPT)
+            .args(&arguments)
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "`deploy/dev/token-endpoint` failed: {said}");
         self.runs.set(true);
     }
 
