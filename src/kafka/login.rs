@@ -4,7 +4,7 @@
 //! client that was made with this login. A client without a token waits; so whoever makes one need not.
 //!
 //! When a token is due and none is to be had, it is asked for again with pauses from
-//! [`PAUSE`] to [`PAUSE_MAX`], for ever. Only when the endpoint itself refuses us, and no token is left that
+//! half a second to ten seconds, for ever. Only when the endpoint itself refuses us, and no token is left that
 //! is valid, do the clients report an error of authentication; an endpoint that is away is an outage.
 
 mod kept;
