@@ -186,8 +186,11 @@ fn credentials_of_each_place_sign_a_token_that_the_broker_is_shown() {
     assert!(finding(&refused, "kafka_login").1.contains("InvalidIdentityToken"), "{refused:#?}");
     let refused = checked(&container);
     assert!(finding(&refused, "kafka_login").1.contains("gives no credentials (401)"));
-    // The relay halts for it, and goes on to the broker once the file is right.
+    // The relay halts for it.
     let walpost = identity.start();
-    until("the halt", || (super::halted_by(&walpost) == "authentication").then_some(()));
+    until("the halt", || {
+        let status = walpost.try_get("/status.json")?.json();
+        (status["halt"]["code"] == "authentication").then_some(())
+    });
     assert!(!walpost.log().contains("canary"), "{}", walpost.log());
 }
