@@ -1,5 +1,6 @@
 //! The commands of `deploy/docs/managed-kafka.md`, as they stand there.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use crate::servers::{folder, free_ports};
@@ -30,10 +31,16 @@ fn the_page_of_managed_kafka_can_be_followed_command_by_command() {
     let program = std::path::Path::new(env!("CARGO_BIN_EXE_walpost")).parent().unwrap();
     let path = std::env::var("PATH").unwrap();
     let room = folder("page");
+    // The scripts are told by a variable of that prefix where the servers are; a reader has none.
+    let wrapper = room.path().join("walpost");
+    let text =
+        format!("#!/bin/sh\nunset WALPOST_DEV_CACHE\nexec {}/walpost \"$@\"\n", program.display());
+    std::fs::write(&wrapper, text).unwrap();
+    std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)).unwrap();
     let output = Command::new("bash")
         .args(["-c", &script])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .env("PATH", format!("{}:{path}", program.display()))
+        .env("PATH", format!("{}:{path}", room.path().display()))
         .env("TMPDIR", room.path())
         .stdin(Stdio::null())
         .output()
