@@ -14,9 +14,10 @@ pub mod oauth;
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub use kept::Kept;
+use tokio::time::Instant;
 
 use super::librdkafka::{Seats, Token};
 
@@ -44,7 +45,7 @@ const CLOCKS: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Issuer {
     /// An OAuth 2.0 token endpoint.
-    OAuth(oauth::Options),
+    OAuth(Box<oauth::Options>),
     /// We ourselves, with AWS credentials.
     #[cfg(feature = "msk-iam")]
     MskIam(Box<msk_iam::Options>),

@@ -46,7 +46,7 @@ pub(super) fn read(
         reader.warn(format!("{variable} has no use: KAFKA_SASL_MECHANISM is not OAUTHBEARER"));
     }
     let issuer = match mechanism {
-        Some("OAUTHBEARER") => Issuer::OAuth(oauth(reader, &ours)?),
+        Some("OAUTHBEARER") => Issuer::OAuth(Box::new(oauth(reader, &ours)?)),
         #[cfg(feature = "msk-iam")]
         Some(crate::kafka::client::AWS_MSK_IAM) => {
             Issuer::MskIam(Box::new(aws::read(reader, servers.unwrap_or_default())?))

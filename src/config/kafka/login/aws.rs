@@ -21,14 +21,11 @@ const MACHINE: &str = "http://169.254.169.254";
 /// Reads them; `None` after a mistake, which is noted.
 pub(super) fn read(reader: &mut Reader<'_>, servers: &str) -> Option<Options> {
     let named = reader.filled("AWS_REGION").or_else(|| reader.filled("AWS_DEFAULT_REGION"));
-    let region = match named.or_else(|| region_of(servers)) {
-        Some(region) => region,
-        None => {
-            let reason = "is required with KAFKA_SASL_MECHANISM=AWS_MSK_IAM where the brokers' \
-                          names do not tell the region";
-            reader.problem("AWS_REGION", None, reason);
-            return None;
-        }
+    let Some(region) = named.or_else(|| region_of(servers)) else {
+        let reason = "is required with KAFKA_SASL_MECHANISM=AWS_MSK_IAM where the brokers' names do \
+                      not tell the region";
+        reader.problem("AWS_REGION", None, reason);
+        return None;
     };
     if !region.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-') {
         reader.refuse("AWS_REGION", &region, "expected a region such as eu-west-1");
