@@ -120,6 +120,12 @@ impl TokenEndpoint {
     }
 }
 
+impl Drop for TokenEndpoint {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
 /// A broker with two addresses at which clients need a token, verified by Kafka's own
 /// `OAuthBearerValidatorCallbackHandler` with the keys of `endpoint`: the second one wants tokens for
 /// another audience. Sessions end with the token that they began with.
