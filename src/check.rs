@@ -21,6 +21,7 @@ mod copies;
 mod creation;
 mod database;
 mod event_topic;
+mod login;
 mod long_transactions;
 mod messages;
 mod publication;

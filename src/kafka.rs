@@ -10,6 +10,7 @@ pub mod floor;
 pub mod groups;
 pub mod inspect;
 pub mod librdkafka;
+pub mod login;
 pub mod options;
 pub mod producer;
 mod prompt;

@@ -249,7 +249,8 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
 
     fn reload(&mut self) {
         match (self.load)() {
-            Ok(config) => {
+            Ok(mut config) => {
+                config.kafka.keep_tokens(&self.config.kafka);
                 if let (Some(schemas), Some(registry)) = (&self.schemas, &config.registry) {
                     schemas.reconfigure(registry.clone());
                 }

@@ -3,14 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::client::ANSWER_LIMIT;
-use super::librdkafka::{self, ClientError};
+use super::client::{ANSWER_LIMIT, Auxiliary};
+use super::librdkafka::{self, ClientError, Seated};
 
 pub use super::librdkafka::{Described as State, Member};
 
@@ -79,7 +78,7 @@ impl Topics<'_> {
 
 /// One group. Never joins it.
 pub struct Group {
-    consumer: BaseConsumer,
+    consumer: Seated<BaseConsumer>,
     name: String,
 }
 
@@ -94,7 +93,7 @@ impl Group {
     ///
     /// # Errors
     /// librdkafka refuses the configuration.
-    pub fn new(config: &ClientConfig, name: &str) -> Result<Self, ClientError> {
+    pub fn new(config: &Auxiliary, name: &str) -> Result<Self, ClientError> {
         let consumer = config
             .clone()
             .set("group.id", name)
@@ -102,7 +101,7 @@ impl Group {
             .set("enable.auto.offset.store", "false")
             .set("isolation.level", "read_committed")
             .set("allow.auto.create.topics", "false")
-            .create()?;
+            .consumer()?;
         Ok(Self { consumer, name: name.to_owned() })
     }
 

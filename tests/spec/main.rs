@@ -90,4 +90,6 @@ mod stops;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]
+mod tokens;
+#[cfg(test)]
 mod transactions;
