@@ -46,9 +46,6 @@ use backoff::Backoff;
 pub(crate) use first_start::fingerprint;
 pub(crate) use prove::last_transaction;
 
-/// An attempt that worked for this long begins its next pauses from the shortest.
-const LONG_ENOUGH: Duration = Duration::from_secs(30);
-
 /// How a connector's life ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
@@ -77,6 +74,8 @@ pub struct Supervisor<L> {
     doubted: BTreeSet<String>,
     /// This process made the slot, so nothing was sent from it before.
     made_slot: bool,
+    /// Since when the present attempt is at work.
+    streaming_since: Option<Instant>,
 }
 
 impl<L> std::fmt::Debug for Supervisor<L> {
@@ -108,6 +107,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             batch_limits: BatchLimits::default(),
             doubted: BTreeSet::new(),
             made_slot: false,
+            streaming_since: None,
         }
     }
 
@@ -124,14 +124,14 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             .map(|schemas| Background(tokio::spawn(async move { schemas.refresh().await })));
         loop {
             let began = Instant::now();
+            self.streaming_since = None;
             let failure = match Box::pin(self.attempt(drain.clone())).await {
                 Attempt::Ended(ended) => return ended,
                 Attempt::Again => continue,
                 Attempt::Failed(failure) => failure,
             };
-            if began.elapsed() >= LONG_ENOUGH {
-                backoff = Backoff::default();
-            }
+            let streamed = self.streaming_since.take().map(|since| since.elapsed());
+            backoff.ended(began.elapsed(), streamed.unwrap_or_default());
             self.report(&failure);
             if self.pause(backoff.next(&failure), drain.clone()).await {
                 return Ended::Drained;
@@ -166,6 +166,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             Err(failure) => return Attempt::Failed(failure),
         };
         self.teller.leading(generation, snapshot);
+        self.streaming_since = Some(Instant::now());
         drain.mark_unchanged();
         let outcome = pipeline.run(drain).await;
         drop(watching);

@@ -25,6 +25,7 @@ use tokio::net::unix::pipe;
 use super::certificates::Certificates;
 use super::refusal;
 
+mod bootstrap;
 mod question;
 mod rights;
 mod topic_config;
