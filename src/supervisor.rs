@@ -174,7 +174,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         self.teller.leading(generation, snapshot);
         self.streaming_since = Some(Instant::now());
         drain.mark_unchanged();
-        let outcome = pipeline.run(drain).await;
+        let outcome = Box::pin(pipeline.run(drain)).await;
         drop(watching);
         drop(pruning);
         self.teller.not_leading();

@@ -102,7 +102,13 @@ fn check_messages(recorded: &[Vec<u8>]) {
                 let content = String::from_utf8_lossy(content);
                 format!("{transactional} {prefix} {content}")
             }
-            other => panic!("{other:?}"),
+            other @ (LogicalMessage::Origin { .. }
+            | LogicalMessage::Relation(_)
+            | LogicalMessage::Type(_)
+            | LogicalMessage::Insert { .. }
+            | LogicalMessage::Update { .. }
+            | LogicalMessage::Delete { .. }
+            | LogicalMessage::Truncate) => panic!("{other:?}"),
         })
         .collect();
     let order = "true shop {\"id\" : \"6e8bc430-9c3a-11d9-9669-0800200c9a66\", \

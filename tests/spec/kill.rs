@@ -40,9 +40,11 @@ struct Kill {
 
 /// What all kills came to.
 #[derive(Clone, Copy, Debug, Default)]
-struct Tally {
-    in_flight: usize,
-    inside: usize,
+pub(super) struct Tally {
+    /// Kills with events in flight.
+    pub(super) in_flight: usize,
+    /// Kills inside of a transaction.
+    pub(super) inside: usize,
     inside_large: usize,
     repeats: usize,
     most_repeats: usize,
@@ -53,7 +55,9 @@ fn a_killed_walpost_loses_nothing_and_repeats_only_what_its_checkpoint_did_not_c
     let kafka = Kafka::start();
     let database = Postgres::newest().database("kill");
     let settings = prepare(&database, &kafka);
-    kill_under_load("kill test", 30, (&database, &kafka, &settings));
+    let (kills, tally) = kill_under_load("kill test", 30, (&database, &kafka, &settings));
+    assert!(tally.in_flight * 10 >= kills * 8, "too few kills with events in flight: {tally:?}");
+    assert!(tally.inside_large * 10 >= kills * 3, "too few kills inside a transaction: {tally:?}");
 }
 
 /// Kills so many times, unless `WALPOST_TEST_KILLS` says otherwise, and holds what came against what
@@ -63,7 +67,7 @@ pub(super) fn kill_under_load(
     what: &str,
     kills: u64,
     (database, kafka, settings): (&Database, &Kafka, &Settings),
-) {
+) -> (usize, Tally) {
     let kills = usize::try_from(knob("WALPOST_TEST_KILLS", kills)).unwrap();
     let seed = seed();
     let mut random = Random::new(seed, 100);
@@ -110,8 +114,7 @@ pub(super) fn kill_under_load(
         tally.most_repeats,
     )
     .unwrap();
-    assert!(tally.in_flight * 10 >= kills * 8, "too few kills with events in flight: {tally:?}");
-    assert!(tally.inside_large * 10 >= kills * 3, "too few kills inside a transaction: {tally:?}");
+    (kills, tally)
 }
 
 #[test]
