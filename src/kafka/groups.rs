@@ -8,7 +8,6 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
-
 use tokio::time::Instant;
 
 use super::client::ANSWER_LIMIT;
