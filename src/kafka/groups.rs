@@ -1,12 +1,13 @@
 //! Consumer groups: where they stand in topics, and setting them somewhere else.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
+use tokio::time::Instant;
 
 use super::client::{ANSWER_LIMIT, Auxiliary};
 use super::librdkafka::{self, ClientError, Seated};
