@@ -29,7 +29,7 @@ fn insert(database: &Database, first: u32) {
 fn keys(records: &[Record], first: u32) -> BTreeMap<u32, String> {
     let of = |record: &Record| {
         let line = record.header("ce_id").unwrap().parse::<u32>().unwrap().checked_sub(first)?;
-        let own = (line == LINES).then_some("4712").unwrap_or("4711");
+        let own = if line == LINES { "4712" } else { "4711" };
         assert_eq!(record.header("ce_subject"), Some(own));
         let key = record.key_text().to_owned();
         let attribute = (line != LINES).then_some(key.as_str());

@@ -29,6 +29,10 @@ fn the_page_of_managed_kafka_can_be_followed_command_by_command() {
     }
     script = script.replace("18464", &http.to_string());
     let program = std::path::Path::new(env!("CARGO_BIN_EXE_walpost")).parent().unwrap();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "where programs are, not walpost's configuration"
+    )]
     let path = std::env::var("PATH").unwrap();
     let room = folder("page");
     // The scripts are told by a variable of that prefix where the servers are; a reader has none.
