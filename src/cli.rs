@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+pub mod adopt;
 pub mod check;
 pub mod checkpoint;
 mod command;
@@ -118,6 +119,9 @@ pub enum Command {
     /// The stored position: shows it, moves it, or ends a halt that needs a decision.
     #[command(subcommand)]
     Checkpoint(checkpoint::Command),
+    /// Goes on where another relay has stopped.
+    #[command(subcommand)]
+    Adopt(adopt::Command),
     /// Schemas in files: tests them against the registry's compatibility rule, and registers them.
     #[command(subcommand)]
     Schema(schema::Command),

@@ -24,7 +24,7 @@
 //! - [`postgres`]: the connection, the replication stream, what the catalog says.
 //! - [`pgoutput`]: bytes → logical message. [`outbox`]: logical message → row, by roles.
 //! - [`route`]: topic and key. [`cloudevent`]: row → event, in binary and structured mode.
-//! - [`registry`]: the schema that a payload has to fit, from a schema registry.
+//! - [`request`]: one HTTP request. [`registry`]: the schema that a payload has to fit, from a schema registry.
 //! - [`kafka`]: the ordered producer, the checkpoint topic, walpost's own topics.
 //! - [`prune`]: which rows are proven delivered, and deleting them.
 //! - [`setup`]: what the database needs, as statements.
@@ -64,6 +64,8 @@ pub mod pgoutput;
 pub mod outbox;
 
 pub mod route;
+
+pub mod request;
 
 pub mod registry;
 

@@ -54,6 +54,7 @@ mod confirm;
 mod encoded;
 mod keys;
 mod letter;
+mod messages;
 mod pace;
 mod question;
 mod refusal;

@@ -32,6 +32,7 @@ use crate::status::{Heartbeat, Status};
 mod backoff;
 mod batches;
 mod claim;
+mod consumers;
 pub(crate) mod decision;
 mod first_start;
 mod partitions;
@@ -76,6 +77,8 @@ pub struct Supervisor<L> {
     made_slot: bool,
     /// Since when the present attempt is at work.
     streaming_since: Option<Instant>,
+    /// The look at consumer groups, while this runs.
+    consumers: Option<consumers::Watching>,
 }
 
 impl<L> std::fmt::Debug for Supervisor<L> {
@@ -108,6 +111,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             doubted: BTreeSet::new(),
             made_slot: false,
             streaming_since: None,
+            consumers: None,
         }
     }
 
@@ -118,6 +122,8 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         let counting =
             partitions::count(self.config.clone(), self.known_topics.clone(), self.teller.clone());
         let _counting = Background(counting);
+        self.consumers =
+            consumers::watch(&self.config, self.known_topics.clone(), self.teller.clone());
         let _refreshing = self
             .schemas
             .clone()
@@ -168,7 +174,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         self.teller.leading(generation, snapshot);
         self.streaming_since = Some(Instant::now());
         drain.mark_unchanged();
-        let outcome = pipeline.run(drain).await;
+        let outcome = Box::pin(pipeline.run(drain)).await;
         drop(watching);
         drop(pruning);
         self.teller.not_leading();
@@ -243,9 +249,13 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
 
     fn reload(&mut self) {
         match (self.load)() {
-            Ok(config) => {
+            Ok(mut config) => {
+                config.kafka.keep_tokens(&self.config.kafka);
                 if let (Some(schemas), Some(registry)) = (&self.schemas, &config.registry) {
                     schemas.reconfigure(registry.clone());
+                }
+                if let Some(consumers) = &self.consumers {
+                    consumers.reconfigure(&config.kafka);
                 }
                 self.config = config;
             }

@@ -9,7 +9,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rdkafka::ClientContext;
-use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
@@ -17,6 +16,8 @@ use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::checkpoint::{Checkpoint, Unreadable};
+use super::client::Auxiliary;
+use super::librdkafka::Seated;
 use crate::mutant::{self, Mutant};
 
 /// How many records before the end are looked at first. A generation writes at most ten a second
@@ -36,7 +37,7 @@ impl ClientContext for Quiet {
 
 impl ConsumerContext for Quiet {}
 
-type Reader = BaseConsumer<Quiet>;
+type Reader = Seated<BaseConsumer<Quiet>>;
 
 /// What the topic says of one stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -107,7 +108,7 @@ impl From<KafkaError> for ReadError {
 /// # Errors
 /// See [`ReadError`].
 pub fn read(
-    config: ClientConfig,
+    config: Auxiliary,
     topic: &str,
     name: &str,
     shard: u32,
@@ -128,7 +129,7 @@ pub fn read(
 /// # Errors
 /// Kafka does not answer as it should.
 pub fn survey(
-    config: ClientConfig,
+    config: Auxiliary,
     topic: &str,
     name: &str,
     shard: u32,
@@ -148,7 +149,7 @@ pub fn survey(
 /// # Errors
 /// Kafka does not answer as it should; [`ReadError::Open`].
 pub fn survey_to_the_end(
-    config: ClientConfig,
+    config: Auxiliary,
     topic: &str,
     (name, shard): (&str, u32),
     patience: Duration,
@@ -170,7 +171,7 @@ pub fn survey_to_the_end(
     }
 }
 
-fn consumer(mut config: ClientConfig, name: &str, isolation: &str) -> Result<Reader, KafkaError> {
+fn consumer(mut config: Auxiliary, name: &str, isolation: &str) -> Result<Reader, KafkaError> {
     config
         // librdkafka wants a group for `assign`; no offset is ever committed to it.
         .set("group.id", format!("walpost.{name}"))
@@ -181,7 +182,7 @@ fn consumer(mut config: ClientConfig, name: &str, isolation: &str) -> Result<Rea
         .set("isolation.level", isolation)
         .set("allow.auto.create.topics", "false")
         .set("fetch.wait.max.ms", "10")
-        .create_with_context(Quiet)
+        .consumer_with(Quiet)
 }
 
 fn newest(

@@ -286,12 +286,13 @@ pub(super) fn append_unregistered(registry: &Registry, snapshot: &Snapshot, text
             registry.append(text, name, value);
         }
     }
+    super::consumers::append(registry, snapshot, text);
 }
 
 fn flag(on: bool) -> f64 {
     f64::from(u8::from(on))
 }
 
-fn unix_seconds(at: SystemTime) -> f64 {
+pub(super) fn unix_seconds(at: SystemTime) -> f64 {
     at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }

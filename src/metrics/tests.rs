@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::catalog::{Definition, TABLE, When};
 use super::*;
 use crate::lsn::Lsn;
+use crate::status::consumers::{ConsumerGroup, Found, GroupTopic};
 use crate::status::facts::{SlotFacts, WalStatus};
 use crate::status::{Halt, HaltCode, State};
 
@@ -28,7 +29,21 @@ fn worked() -> (Status, Metrics) {
     metrics.event_latency(Duration::from_millis(3), 3);
     metrics.produce_error("MSG_TIMED_OUT");
     metrics.broker("kafka:9092", true, Some(0.002));
+    status.update(|facts| facts.consumer_groups = vec![group("bil\"ling", Some(Instant::now()))]);
     (status, metrics)
+}
+
+fn group(name: &str, looked: Option<Instant>) -> ConsumerGroup {
+    let topic = |topic: &str, lag_seconds| GroupTopic {
+        topic: topic.to_owned(),
+        lag: 12,
+        lag_seconds,
+        ..GroupTopic::default()
+    };
+    let topics = vec![topic("a", Some(3.5)), topic("b", None)];
+    let found = Found { state: "Stable".to_owned(), members: 2, topics };
+    let found = looked.map(|_| found);
+    ConsumerGroup { group: name.to_owned(), looked, found, rebalances: 1, trouble: None }
 }
 
 /// The value of one series, by all that stands before it.
@@ -213,4 +228,29 @@ fn a_checkpoint_grows_old() {
     let series = r#"walpost_checkpoint_age_seconds{connector="shop.walpost"}"#;
     let age = value(&metrics.render(), series);
     assert!((50.0..150.0).contains(&age), "{age}");
+}
+
+#[test]
+fn the_series_of_a_group_end_when_it_was_not_seen_for_a_minute() {
+    let (status, metrics) = new();
+    let old = Instant::now().checked_sub(Duration::from_secs(61)).unwrap();
+    let groups = [("now", Some(Instant::now())), ("old", Some(old)), ("never", None)];
+    let groups = groups.map(|(name, looked)| group(name, looked));
+    status.update(|facts| facts.consumer_groups = groups.to_vec());
+    let text = metrics.render();
+    let series = |name: &str, group: &str| {
+        format!("walpost_consumer_group_{name}{{connector=\"shop.walpost\",group=\"{group}\"")
+    };
+    assert_eq!(value(&text, &(series("lag", "now") + ",topic=\"a\"}")), 12.0);
+    assert_eq!(value(&text, &(series("lag_seconds", "now") + ",topic=\"a\"}")), 3.5);
+    assert!(!text.contains(&(series("lag_seconds", "now") + ",topic=\"b\"}")));
+    assert_eq!(value(&text, &(series("members", "now") + "}")), 2.0);
+    for group in ["old", "never"] {
+        for name in ["lag", "lag_seconds", "members"] {
+            assert!(!text.contains(&series(name, group)), "{name} {group}");
+        }
+        assert_eq!(value(&text, &(series("rebalances_total", group) + "}")), 1.0);
+    }
+    let looked = |group| value(&text, &(series("looked_timestamp_seconds", group) + "}"));
+    assert!(looked("never") - 30.0 > looked("old") && looked("now") >= looked("never"));
 }

@@ -10,12 +10,13 @@ use search::Found;
 use super::column::{ColumnType, Field, TypeNames};
 use super::role::{ColumnChoice, Role, TableName};
 use super::row::{OutboxRow, RowScratch};
+use super::spread::Spread;
 use crate::cloudevent::options::EventOptions;
 use crate::cloudevent::source;
 use crate::pgoutput::{Malformed, Relation, Tuple};
 
 /// Debezium's column for a trace, the text of a `java.util.Properties`.
-const SPAN_CONTEXT_COLUMN: &str = "tracingspancontext";
+pub(super) const SPAN_CONTEXT_COLUMN: &str = "tracingspancontext";
 
 /// The attributes that a column of a role becomes by itself, in the order they are written.
 pub const ROLE_EXTENSIONS: [(&str, Role); 6] = [
@@ -59,7 +60,7 @@ pub enum Piece {
     },
 }
 
-/// A piece of a schema's subject.
+/// A piece of a schema's subject, or of the name of a message in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SubjectPiece {
     /// The topic that the event goes to, whatever decides it.
@@ -82,6 +83,8 @@ pub struct Mapping {
     topic: Option<Vec<Piece>>,
     event_type: Vec<Piece>,
     subject: Vec<SubjectPiece>,
+    message: Vec<SubjectPiece>,
+    spreads: Vec<Spread>,
     source: String,
 }
 
@@ -122,7 +125,8 @@ impl Mapping {
         options: &EventOptions,
     ) -> Result<Self, MappingError> {
         let found = search::search(columns, options);
-        let Found { roles, extensions, topic, event_type, subject } = match found {
+        let Found { roles, extensions, topic, event_type, subject, message, spreads } = match found
+        {
             Ok(found) => found,
             Err(problems) => return Err(MappingError { table, problems }),
         };
@@ -137,6 +141,8 @@ impl Mapping {
             topic,
             event_type,
             subject,
+            message,
+            spreads,
             source: source::of_table(options, &table),
             table,
         })
@@ -204,6 +210,18 @@ impl Mapping {
     #[must_use]
     pub fn subject(&self) -> &[SubjectPiece] {
         &self.subject
+    }
+
+    /// The name of the message, in a schema that has several; of no piece: the first one.
+    #[must_use]
+    pub fn message(&self) -> &[SubjectPiece] {
+        &self.message
+    }
+
+    /// The hot aggregates that are spread over keys of their own.
+    #[must_use]
+    pub fn spreads(&self) -> &[Spread] {
+        &self.spreads
     }
 
     /// The attribute `source` of rows that do not override it.

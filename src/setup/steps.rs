@@ -7,7 +7,7 @@ use super::found::{Found, FoundTable};
 use super::table;
 use crate::config::Config;
 use crate::outbox::present::Present;
-use crate::postgres::catalog::Publication;
+use crate::postgres::catalog::{Publication, create_publication};
 use crate::postgres::identifier::{quote_identifier, quote_literal, quote_qualified};
 use crate::secret::Secret;
 
@@ -81,6 +81,16 @@ pub(crate) fn steps(
     found: &Found,
     wanted: &Wanted,
 ) -> Result<Vec<Step>, Unusable> {
+    if found.tables.is_empty() {
+        let switches =
+            [(wanted.table, "--table"), (wanted.checks, "--checks"), (wanted.prune, "--prune")];
+        if let Some((_, switch)) = switches.iter().find(|(wanted, _)| *wanted) {
+            return Err(format!(
+                "{switch} is for a table, and there is none: WALPOST_MESSAGES needs none; name one in WALPOST_TABLE, if there is to be one beside"
+            ));
+        }
+        runs_as_another(found, wanted)?;
+    }
     let role = identifier(&wanted.role)?;
     let mut steps = role_steps(found, wanted, &role)?;
     for table in &found.tables {
@@ -203,24 +213,31 @@ fn table_steps(
             has,
         ));
     }
+    runs_as_another(found, wanted)?;
+    Ok(steps)
+}
+
+fn runs_as_another(found: &Found, wanted: &Wanted) -> Result<(), Unusable> {
     if found.user == wanted.role {
         return Err(format!(
             "setup runs as the role {} itself: run it as the owner of the table, so that the role owns nothing",
             wanted.role
         ));
     }
-    Ok(steps)
+    Ok(())
 }
 
 fn publication_step(config: &Config, found: &Found, role: &str) -> Result<Step, Unusable> {
     let name = identifier(&config.publication)?;
     let tables = config.tables.iter().map(|table| quote_qualified(&table.schema, &table.table));
     let tables: Vec<_> = tables.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
-    let made = format!(
-        "CREATE PUBLICATION {name} FOR TABLE {} WITH (publish = 'insert', publish_via_partition_root = true)",
-        tables.join(", ")
-    );
-    let title = "what is published: inserts into the outbox, owned by whoever runs this and not by the role";
+    let made = create_publication(&name, &tables);
+    let title = match tables.as_slice() {
+        [] => "a publication, which the server asks for; messages are sent whatever is in it",
+        _ => {
+            "what is published: inserts into the outbox, owned by whoever runs this and not by the role"
+        }
+    };
     let Some(publication) = &found.publication else {
         return Ok(Step::new(title, made, false));
     };

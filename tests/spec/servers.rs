@@ -33,8 +33,10 @@ mod postgres;
 pub(crate) mod proxy;
 mod record;
 pub(crate) mod registry;
+pub(crate) mod registry_tls;
 #[cfg(not(feature = "crash-points"))] // The servers are tried once, by `spec`.
 mod smoke;
+pub(crate) mod tokens;
 #[expect(dead_code, reason = "a handle of the whole program; its users come one by one")]
 pub(crate) mod walpost;
 #[cfg(feature = "crash-points")] // The network of tests/torture.

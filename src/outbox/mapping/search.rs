@@ -4,6 +4,7 @@ use super::{Extension, MappingProblem, NamedColumn, Piece, ROLE_EXTENSIONS, Subj
 use crate::cloudevent::options::EventOptions;
 use crate::outbox::column::{ColumnType, Field};
 use crate::outbox::role::{ColumnChoice, Role};
+use crate::outbox::spread::Spread;
 use crate::outbox::template::{Part, Template};
 
 /// What the columns of a table are for.
@@ -14,6 +15,8 @@ pub(super) struct Found {
     pub(super) topic: Option<Vec<Piece>>,
     pub(super) event_type: Vec<Piece>,
     pub(super) subject: Vec<SubjectPiece>,
+    pub(super) message: Vec<SubjectPiece>,
+    pub(super) spreads: Vec<Spread>,
 }
 
 /// Finds them, or names every problem.
@@ -28,12 +31,14 @@ pub(super) fn search(
     search.check_types();
     let topic = search.resolve_topic(&options.topic);
     let event_type = search.resolve_type(&options.type_template);
-    let subject = options
-        .schemas
-        .as_ref()
-        .map_or_else(Vec::new, |schemas| search.resolve_subject(&schemas.subject));
+    let schemas = options.schemas.as_ref();
+    let subject = schemas.map(|schemas| &schemas.subject);
+    let subject = search.resolve_subject("WALPOST_REGISTRY_SUBJECT", subject);
+    let message = schemas.and_then(|schemas| schemas.message.as_ref());
+    let message = search.resolve_subject("WALPOST_REGISTRY_MESSAGE", message);
+    let spreads = search.find_spreads(options);
     if search.problems.is_empty() {
-        Ok(Found { roles: search.roles, extensions, topic, event_type, subject })
+        Ok(Found { roles: search.roles, extensions, topic, event_type, subject, message, spreads })
     } else {
         Err(search.problems)
     }
@@ -105,6 +110,36 @@ impl Search<'_> {
         extensions
     }
 
+    /// Every table has to have their columns: one that is mistyped would spread nothing.
+    fn find_spreads(&mut self, options: &EventOptions) -> Vec<Spread> {
+        let mut spreads = Vec::new();
+        for hot in &options.virtual_partitions {
+            if self.role(Role::AggregateId).is_none() {
+                let missing = MappingProblem::SpreadRole { role: Role::AggregateId };
+                if !self.problems.contains(&missing) {
+                    self.problems.push(missing);
+                }
+            }
+            if !hot.aggregate_type.is_empty() && self.role(Role::AggregateType).is_none() {
+                let missing = MappingProblem::SpreadRole { role: Role::AggregateType };
+                if !self.problems.contains(&missing) {
+                    self.problems.push(missing);
+                }
+            }
+            let Some(field) = find(self.columns, &hot.column) else {
+                self.problems.push(MappingProblem::SpreadColumn { column: hot.column.clone() });
+                continue;
+            };
+            spreads.push(Spread {
+                aggregate_type: hot.aggregate_type.clone(),
+                aggregate_id: hot.aggregate_id.clone(),
+                sub_keys: hot.sub_keys,
+                field,
+            });
+        }
+        spreads
+    }
+
     /// `type` is asked for only where its template uses it.
     fn check_required(&mut self, options: &EventOptions) {
         let type_is_used = options.type_template.parts.contains(&Part::Role(Role::Type));
@@ -167,16 +202,20 @@ impl Search<'_> {
         pieces
     }
 
-    /// The template of a schema's subject, in which the role `topic` is the event's topic.
-    fn resolve_subject(&mut self, template: &Template) -> Vec<SubjectPiece> {
+    /// A template in which the role `topic` is the event's topic; of no piece when there is none.
+    fn resolve_subject(
+        &mut self,
+        variable: &'static str,
+        template: Option<&Template>,
+    ) -> Vec<SubjectPiece> {
         let mut pieces = Vec::new();
-        for part in &template.parts {
+        for part in template.map_or(&[][..], |template| &template.parts) {
             if *part == Part::Role(Role::Topic) {
                 pieces.push(SubjectPiece::Topic);
                 continue;
             }
             let one = Template { parts: vec![part.clone()] };
-            let resolved = self.resolve("WALPOST_REGISTRY_SUBJECT", &one);
+            let resolved = self.resolve(variable, &one);
             pieces.extend(resolved.into_iter().map(SubjectPiece::Row));
         }
         pieces

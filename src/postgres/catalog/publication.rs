@@ -164,7 +164,7 @@ impl Catalog {
         }))
     }
 
-    /// Creates a publication of the inserts into tables, each a schema and a name.
+    /// Creates a publication of the inserts into tables, each a schema and a name; there may be none.
     ///
     /// # Errors
     ///
@@ -192,20 +192,27 @@ impl Catalog {
     }
 }
 
+/// The statement that makes a publication of the inserts into tables, all names quoted.
+///
+/// Without a table it publishes nothing by itself: messages are sent whatever the publication has,
+/// but the server wants one when it decodes a change of any table.
+#[must_use]
+pub fn create_publication(name: &str, tables: &[String]) -> String {
+    let tables = match tables {
+        [] => String::new(),
+        tables => format!(" FOR TABLE {}", tables.join(", ")),
+    };
+    format!(
+        "CREATE PUBLICATION {name}{tables} WITH (publish = 'insert', publish_via_partition_root = true)"
+    )
+}
+
 fn create_command(name: &str, tables: &[(&str, &str)]) -> Result<String, Error> {
-    if tables.is_empty() {
-        return Err(Error::configuration("a publication needs a table"));
-    }
     let tables = tables
         .iter()
         .map(|(schema, table)| quote_qualified(schema, table))
         .collect::<Result<Vec<_>, _>>()?;
-    Ok(format!(
-        "CREATE PUBLICATION {} FOR TABLE {} \
-         WITH (publish = 'insert', publish_via_partition_root = true)",
-        quote_identifier(name)?,
-        tables.join(", ")
-    ))
+    Ok(create_publication(&quote_identifier(name)?, &tables))
 }
 
 #[cfg(test)]
@@ -220,7 +227,10 @@ mod tests {
             "CREATE PUBLICATION \"wal\"\"post\" FOR TABLE \"public\".\"outbox\", \"App\".\"a.b\" \
              WITH (publish = 'insert', publish_via_partition_root = true)"
         );
-        assert!(create_command("p", &[]).is_err());
+        assert_eq!(
+            create_command("p", &[]).unwrap(),
+            "CREATE PUBLICATION \"p\" WITH (publish = 'insert', publish_via_partition_root = true)"
+        );
         assert!(create_command("", &[("public", "outbox")]).is_err());
     }
 }

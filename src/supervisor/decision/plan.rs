@@ -73,7 +73,7 @@ impl To {
     }
 
     /// The same as a mark.
-    fn mark(self) -> Mark {
+    pub(crate) fn mark(self) -> Mark {
         let lsn = self.lsn();
         let commit_lsn = match self {
             Self::Commit(lsn) => lsn,
@@ -144,6 +144,15 @@ impl Found {
         }
         let record = self.renewed(config, self.fit()?, to.mark());
         Ok(Plan { objections, action: Action::Set, record, missing: None })
+    }
+
+    /// The first record, at a place up to which somebody else has sent the rows.
+    ///
+    /// # Errors
+    /// Publication or tables are not as they must be.
+    pub(crate) fn adopt(&self, config: &Config, mark: Mark) -> Result<Plan, Failure> {
+        let record = self.renewed(config, self.fit()?, mark);
+        Ok(Plan { objections: Vec::new(), action: Action::Set, record, missing: None })
     }
 
     /// Publication and tables as they must be.
