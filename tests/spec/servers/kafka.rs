@@ -345,10 +345,7 @@ fn read_topic(
 ) -> Vec<Record> {
     let (mut unfinished, mut places) = (BTreeMap::new(), TopicPartitionList::new());
     for partition in partitions {
-        let (_, end) = consumer
-            .fetch_watermarks(topic, partition, PATIENCE)
-            .unwrap_or_else(|error| panic!("no end of `{topic}`/{partition}: {error}"));
-        unfinished.insert(partition, end);
+        unfinished.insert(partition, end(consumer, topic, partition));
         places.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
     }
     consumer.assign(&places).unwrap();
@@ -373,6 +370,20 @@ fn read_topic(
     }
     records.sort_by_key(|record| (record.partition, record.offset));
     records
+}
+
+/// The offset after the last record; waits for the leader of a partition that was just made.
+#[track_caller]
+fn end(consumer: &BaseConsumer, topic: &str, partition: i32) -> i64 {
+    let mut refusal = None;
+    let end = within(PATIENCE, || match consumer.fetch_watermarks(topic, partition, PATIENCE) {
+        Ok((_, end)) => Some(end),
+        Err(error) => {
+            refusal = Some(error);
+            None
+        }
+    });
+    end.unwrap_or_else(|| panic!("no end of `{topic}`/{partition}: {refusal:?}"))
 }
 
 impl Drop for Kafka {
