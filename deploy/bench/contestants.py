@@ -68,8 +68,10 @@ class Walpost:
         return environment
 
     def start(self, servers, name, log, port=0):
-        return subprocess.Popen([servers.walpost, "run"], env=self.settings(servers, name, port), stdout=log,
-                                stderr=log)
+        # A benchmark that gives up leaves no walpost behind.
+        command = ["setpriv", "--pdeathsig", "KILL", servers.walpost, "run"]
+        return subprocess.Popen(command, env={**self.settings(servers, name, port), "PATH": os.environ["PATH"]},
+                                stdout=log, stderr=log)
 
     def stop(self, process, log):
         process.send_signal(signal.SIGTERM)
