@@ -123,6 +123,14 @@ pub(crate) fn script(name: &str, arguments: &[&str]) {
     );
 }
 
+/// The library that gives a process a clock of its own (libfaketime), for `LD_PRELOAD`.
+#[track_caller]
+pub(crate) fn clock_library() -> String {
+    script("install", &["faketime"]);
+    let said = Command::new("faketime").args(["-f", "+0", "printenv", "LD_PRELOAD"]).output();
+    String::from_utf8(said.expect("faketime").stdout).expect("a path").trim().to_owned()
+}
+
 /// A folder that is removed with the value.
 pub(crate) fn folder(prefix: &str) -> tempfile::TempDir {
     tempfile::Builder::new().prefix(&format!("walpost-{prefix}-")).tempdir().unwrap()

@@ -8,6 +8,8 @@ mod brokers;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod long;
+#[cfg(test)]
 mod mutants;
 #[cfg(test)]
 mod page;

@@ -1,8 +1,14 @@
 //! Tables that are written into tests/README.md by the runs that they tell of.
 
+use std::sync::{Mutex, PoisonError};
+
+/// One writer at a time.
+static PAGE: Mutex<()> = Mutex::new(());
+
 /// Puts `text` between the marks `<!-- torture NAME -->` and `<!-- end NAME -->`.
 #[track_caller]
 pub(crate) fn write_between(name: &str, text: &str) {
+    let _one = PAGE.lock().unwrap_or_else(PoisonError::into_inner);
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/README.md");
     let page = std::fs::read_to_string(path).unwrap();
     let (begin, end) = (format!("<!-- torture {name} -->\n"), format!("<!-- end {name} -->"));

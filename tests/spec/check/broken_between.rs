@@ -7,7 +7,9 @@ use tempfile::TempDir;
 
 use super::{check, outbox, remedy};
 use crate::connections::certificates::Certificates;
-use crate::servers::{Kafka, PATIENCE, Postgres, folder, free_ports, script, within};
+use crate::servers::{
+    Kafka, PATIENCE, Postgres, clock_library, folder, free_ports, script, within,
+};
 
 /// A real PgBouncer before a server.
 struct Pooler {
@@ -141,9 +143,7 @@ fn a_wrong_kafka_password_and_a_protocol_that_asks_for_none_are_found() {
 
 #[test]
 fn clocks_that_differ_are_found() {
-    script("install", &["faketime"]);
-    let library = Command::new("faketime").args(["-f", "+0", "printenv", "LD_PRELOAD"]).output();
-    let library = String::from_utf8(library.expect("faketime").stdout).expect("a path");
+    let library = clock_library();
     let server = Postgres::start(15);
     let (_database, settings) = outbox(&server, Kafka::shared(), "clock");
     check(&settings).is_ready();
@@ -152,7 +152,11 @@ fn clocks_that_differ_are_found() {
     let started = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/dev/postgres"))
         .args(["start", "--dir"])
         .arg(server.path())
-        .envs([("LD_PRELOAD", library.trim()), ("FAKETIME", "-3600"), ("DONT_FAKE_MONOTONIC", "1")])
+        .envs([
+            ("LD_PRELOAD", library.as_str()),
+            ("FAKETIME", "-3600"),
+            ("DONT_FAKE_MONOTONIC", "1"),
+        ])
         .status();
     assert!(started.expect("a script").success(), "the server does not start");
     let checked = check(&settings);

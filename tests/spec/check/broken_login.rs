@@ -1,12 +1,11 @@
 //! Logins by token that are broken in one way each.
 
-use std::process::Command;
 use std::time::Duration;
 
 use super::{check, outbox};
 use crate::connections::certificates::Certificates;
 use crate::servers::tokens::{TokenEndpoint, broker};
-use crate::servers::{Postgres, script};
+use crate::servers::{Postgres, clock_library};
 
 const LIFE: Duration = Duration::from_secs(300);
 const SECRET: &str = "canary-word-2c9";
@@ -52,12 +51,11 @@ fn a_token_endpoint_that_gives_no_token_is_found() {
 
 #[test]
 fn a_clock_that_differs_from_the_token_endpoint_s_is_found() {
-    script("install", &["faketime"]);
-    let library = Command::new("faketime").args(["-f", "+0", "printenv", "LD_PRELOAD"]).output();
-    let library = String::from_utf8(library.expect("faketime").stdout).expect("a path");
+    let library = clock_library();
     // The endpoint lives two minutes in the past, and so do its tokens, which are valid all the same.
     let endpoint = TokenEndpoint::absent(LIFE);
-    let past = [("LD_PRELOAD", library.trim()), ("FAKETIME", "-120"), ("DONT_FAKE_MONOTONIC", "1")];
+    let past =
+        [("LD_PRELOAD", library.as_str()), ("FAKETIME", "-120"), ("DONT_FAKE_MONOTONIC", "1")];
     endpoint.start_in(SECRET, &past);
     let (kafka, address, _) = broker(&endpoint);
     let (_database, settings) = outbox(Postgres::newest(), &kafka, "login_clock");

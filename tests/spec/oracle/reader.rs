@@ -61,7 +61,8 @@ impl Reader {
             }
             // Assigned anew, so that an end that is told is one that was found after this.
             self.consumers[number].assign(&unread).unwrap();
-            let deadline = Instant::now() + PATIENCE;
+            // For the next record: how many there are is not the reader's to judge.
+            let mut deadline = Instant::now() + PATIENCE;
             let mut heard = Instant::now();
             let mut trouble = None;
             while unfinished > 0 {
@@ -80,6 +81,7 @@ impl Reader {
                 match self.consumers[number].poll(Duration::from_millis(100)) {
                     Some(Ok(message)) => {
                         heard = Instant::now();
+                        deadline = heard + PATIENCE;
                         take(number, &message);
                         let place = (topic.clone(), message.partition());
                         self.next.insert(place, message.offset() + 1);

@@ -33,6 +33,25 @@ impl Kafka {
         });
     }
 
+    /// Makes many topics at once and waits until the broker knows them.
+    #[cfg(feature = "crash-points")] // A thousand, of tests/torture.
+    #[track_caller]
+    pub(crate) fn make_topics(&self, names: &[String], partitions: i32) {
+        let admin = self.admin();
+        for names in names.chunks(250) {
+            let topics: Vec<_> = names
+                .iter()
+                .map(|name| NewTopic::new(name, partitions, TopicReplication::Fixed(1)))
+                .collect();
+            let made = wait(admin.create_topics(&topics, &AdminOptions::new())).unwrap();
+            assert!(made.iter().all(Result::is_ok), "{made:?}");
+        }
+        until("the new topics to be known", || {
+            let known = self.topics();
+            names.iter().all(|name| known.contains(name)).then_some(())
+        });
+    }
+
     /// Gives a topic these configuration entries, and the broker's defaults for all others.
     #[track_caller]
     pub(crate) fn configure_topic(&self, name: &str, configs: &[(&str, &str)]) {

@@ -108,7 +108,7 @@ impl Walpost {
     fn start(settings: &Settings) -> Self {
         let folder = folder("run");
         let log = Arc::new(Mutex::new(File::create(folder.path().join("log")).unwrap()));
-        let mut child = Command::new(PROGRAM)
+        let mut child = Command::new(program())
             .args(&settings.arguments)
             // What the developer's shell has set must not decide a test.
             .env_clear()
@@ -293,8 +293,26 @@ impl Drop for Walpost {
     }
 }
 
-/// The program that is tried.
-pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_walpost");
+/// The program that is tried: the one of this build, or the one that `WALPOST_TEST_PROGRAM` names, as
+/// a release whose memory and speed are to be told.
+#[expect(clippy::disallowed_methods, reason = "a test's knob, not walpost's configuration")]
+pub(crate) fn program() -> &'static str {
+    static PROGRAM: OnceLock<String> = OnceLock::new();
+    PROGRAM.get_or_init(|| match std::env::var("WALPOST_TEST_PROGRAM") {
+        Ok(path) => match std::fs::canonicalize(&path) {
+            Ok(path) => path.to_str().unwrap().to_owned(),
+            Err(error) => panic!("WALPOST_TEST_PROGRAM={path}: {error}"),
+        },
+        Err(_) => BUILT.to_owned(),
+    })
+}
+
+/// Whether the program that is tried is another than the one of this build.
+pub(crate) fn program_is_chosen() -> bool {
+    program() != BUILT
+}
+
+const BUILT: &str = env!("CARGO_BIN_EXE_walpost");
 
 /// Ends the process when this one is gone, even by SIGKILL.
 ///
@@ -306,7 +324,7 @@ fn end_with_us(pid: u32) {
         let script = r#"all=; while read -r pid; do all="$all $pid"; done
             for pid in $all; do [ "$(readlink "/proc/$pid/exe")" != "$0" ] || kill -9 "$pid"; done"#;
         let mut shell = Command::new("setsid");
-        let shell = shell.args(["bash", "-c", script, PROGRAM]).stdin(Stdio::piped());
+        let shell = shell.args(["bash", "-c", script, program()]).stdin(Stdio::piped());
         Mutex::new(shell.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap().stdin.unwrap())
     });
     writeln!(guard.lock().unwrap_or_else(PoisonError::into_inner), "{pid}").unwrap();

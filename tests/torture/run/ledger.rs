@@ -11,7 +11,7 @@ use super::tally::Tally;
 use crate::oracle::knob;
 use crate::page::write_between;
 use crate::scene::Mode;
-use crate::servers::walpost::PROGRAM;
+use crate::servers::walpost::program;
 
 /// The segments of one way of delivery.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl Ledger {
     #[track_caller]
     pub(super) fn of(mode: Mode) -> Self {
         let mut hasher = DefaultHasher::new();
-        hasher.write(&std::fs::read(PROGRAM).unwrap());
+        hasher.write(&std::fs::read(program()).unwrap());
         let path =
             PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("torture-{}", mode.name()));
         Self { mode, build: format!("{:016x}", hasher.finish()), path }
