@@ -95,6 +95,10 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(600);
 /// What the process says of itself is refreshed this often while nothing changes.
 const SAY_INTERVAL: Duration = Duration::from_millis(100);
 
+/// A commit of a Kafka transaction that takes longer than this is one that Kafka is waited for; it
+/// usually takes milliseconds.
+const SLOW_COMMIT: Duration = Duration::from_secs(1);
+
 /// What the poller of the catalog says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CatalogFacts {
@@ -257,6 +261,8 @@ pub(crate) struct Pipeline {
     stored_at: Option<Instant>,
     said_at: Instant,
     was_blocked: bool,
+    /// Since when no records are taken, because a Kafka transaction is being ended.
+    closed_since: Option<Instant>,
 }
 
 impl Pipeline {
@@ -321,6 +327,7 @@ impl Pipeline {
             stored_at: None,
             said_at: now,
             was_blocked: false,
+            closed_since: None,
         })
     }
 
@@ -535,13 +542,23 @@ impl Pipeline {
         Ok(self.drained())
     }
 
+    /// Whether nothing is read because Kafka does not say that a transaction is committed.
+    fn commit_is_slow(&mut self, now: Instant) -> bool {
+        if self.rows.producer.takes_records() {
+            self.closed_since = None;
+            return false;
+        }
+        now - *self.closed_since.get_or_insert(now) >= SLOW_COMMIT
+    }
+
     /// Refreshes what the process says of itself.
     fn say(&mut self) {
+        let now = Instant::now();
         let blocked = self.draining.is_none()
             && self.held.is_none()
             && (self.rows.ledger.in_flight_bytes() >= self.settings.max_in_flight
+                || self.commit_is_slow(now)
                 || self.waits_for_registry.is_some());
-        let now = Instant::now();
         if blocked == self.was_blocked && now - self.said_at < SAY_INTERVAL {
             return;
         }

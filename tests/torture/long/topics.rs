@@ -91,10 +91,10 @@ fn relay(kafka: &Kafka, (topics, partitions): (u64, u64), rows: u64) -> Memory {
     walpost.wait_until_ready();
     // One row for each topic after the other, key after key.
     database.execute(&format!(
-        "do $$ begin for first in 0 .. {rows} - 1 by {TOGETHER} loop
+        "do $$ begin for begun in 0 .. {rows} - 1 by {TOGETHER} loop
            insert into outbox select n, 'kind-' || n % {topics}, 'key-' || n / {topics} % {KEYS}, 'Placed',
                '{{\"n\": ' || n || '}}'
-           from generate_series(first, least(first + {TOGETHER}, {rows}) - 1) n;
+           from generate_series(begun, least(begun + {TOGETHER}, {rows}) - 1) n;
            commit;
          end loop; end $$"
     ));
