@@ -2,8 +2,7 @@
 
 use super::refusal::{Alone, Place, Sent};
 use super::rows::{
-    EVENT_OVERHEAD, Rows, Taken, fits, is_unknown, now_unix_micros, refused_by_client, send, taken,
-    waits,
+    Rows, Taken, fits, is_unknown, now_unix_micros, refused_by_client, send, taken, waits,
 };
 use crate::cloudevent::{BadRow, DeadLetterContext};
 use crate::config::OnBadRow;
@@ -101,7 +100,7 @@ impl Rows {
             mapping.role(Role::Payload).and_then(|field| row.printed(field)).is_some();
         let keeps = has_payload && sent == Sent::LetterWithoutPayload;
         match send(&mut self.producer, topic, &letter, self.ledger.tag()) {
-            Ok(bytes) => {
+            Ok(weight) => {
                 crash::at(Point::DeadLetterEnqueued);
                 if keeps {
                     self.keep(mapping, row, position);
@@ -110,7 +109,7 @@ impl Rows {
                 if mutant::is(Mutant::LetterNotCounted) {
                     self.ledger.passed_over();
                 } else {
-                    self.ledger.enqueued(bytes + EVENT_OVERHEAD);
+                    self.ledger.enqueued(weight);
                 }
                 tracing::warn!(%position, reason, attribute = %bad.attribute, "a bad row goes to the dead letters: {}", bad.message);
                 self.teller.bad_row(reason);

@@ -35,7 +35,12 @@ use crate::registry::schemas::Schemas;
 use crate::status::HaltCode;
 
 /// Weight of an event beside its bytes: librdkafka's and the ledger's own structures.
-pub(super) const EVENT_OVERHEAD: u64 = 256;
+const EVENT_OVERHEAD: u64 = 256;
+
+/// Weight of a header beside its bytes: librdkafka allocates each by itself, 40 bytes and what the
+/// allocator adds (`rd_kafka_header_t`, 2.12.1), and keeps a list of them. Without it, small events
+/// took 2.2 times what was counted (measured: 36 MB for 16 MiB of events with 7 headers).
+const HEADER_OVERHEAD: u64 = 64;
 
 /// Relations that a stream may announce. A publication of an outbox has one or a few; a
 /// publication for all tables could send any number.
@@ -347,14 +352,14 @@ impl Rows {
                         return Ok(Taken::Later(until));
                     }
                     return match send(producer, topic, &event, ledger.tag()) {
-                        Ok(bytes) => {
+                        Ok(weight) => {
                             crash::at(Point::AfterEnqueue);
                             if event.left_out_headers > 0 && !self.warned_of_left_out_headers {
                                 self.warned_of_left_out_headers = true;
                                 tracing::warn!(%position, "the headers column has names that would override the event's own; they are left out, here and in later rows");
                             }
                             keys.note(topic, event.key);
-                            ledger.enqueued(bytes + EVENT_OVERHEAD);
+                            ledger.enqueued(weight);
                             Ok(taken(way, Alone { place, sent: Sent::Event }))
                         }
                         Err(error) => refused_by_client(&error, event.topic),
@@ -426,6 +431,7 @@ pub(super) fn is_unknown(unknown: &mut HashMap<String, Instant>, topic: &str) ->
     }
 }
 
+/// Enqueues an event; what it weighs as long as it is in flight.
 pub(super) fn send(
     producer: &mut Producer,
     topic: TopicId,
@@ -433,7 +439,8 @@ pub(super) fn send(
     tag: u64,
 ) -> Result<u64, ClientError> {
     producer.enqueue(topic, event.key, event.value, event.headers.iter(), tag)?;
-    Ok(event.byte_size() as u64)
+    let headers = HEADER_OVERHEAD * event.headers.len() as u64;
+    Ok(event.byte_size() as u64 + headers + EVENT_OVERHEAD)
 }
 
 /// Whether a topic takes this event in a batch of its own, even if it does not shrink.

@@ -13,6 +13,7 @@ use walpost::postgres::options::{
     ChannelBinding, ConnectOptions, Host, HostAddress, SslMode, TargetSessionAttrs,
 };
 use walpost::postgres::replication::{ReplicationConnection, ReplicationMessage, StatusUpdate};
+use walpost::secret::Secret;
 
 use crate::recorded::Recorded;
 use crate::trial::Target;
@@ -49,7 +50,7 @@ impl Server {
             hosts: vec![Host { address, port: PORT }],
             database: "shop".to_owned(),
             user: "walpost".to_owned(),
-            password: Some("secret".to_owned().into()),
+            password: Some(Secret::new("secret")),
             sslmode: Some(SslMode::Disable),
             sslrootcert: None,
             sslcert: None,

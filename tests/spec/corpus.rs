@@ -4,6 +4,7 @@
 //! the server says. What it says is compared with the files in `tests/corpus`;
 //! `WALPOST_WRITE_CORPUS=1` writes them anew.
 
+use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -18,7 +19,7 @@ use walpost::postgres::replication::{ReplicationConnection, ReplicationMessage, 
 
 use crate::oracle::knob;
 use crate::recorded::{MAJORS, Recorded, summary};
-use crate::servers::{Database, PATIENCE, Postgres};
+use crate::servers::{Database, Kafka, PATIENCE, Postgres, Settings};
 
 /// What is done to the server; the last statement says so.
 const STATEMENTS: &str = include_str!("../corpus/postgres.sql");
@@ -35,7 +36,8 @@ fn every_supported_server_sends_what_the_corpus_has_of_it() {
         let session = database.session();
         STATEMENTS.split_inclusive(";\n").for_each(|statement| session.execute(statement));
         let version = session.value("show server_version");
-        let recorded = Recorded { frames: record(&server, &database), streamed: streamed(&database) };
+        let recorded =
+            Recorded { frames: record(&server, &database), streamed: streamed(&database) };
         if knob("WALPOST_WRITE_CORPUS", 0) == 1 {
             let text = recorded.written(&format!("Postgres {version}"));
             std::fs::write(Recorded::path(major), text).unwrap();
@@ -43,12 +45,49 @@ fn every_supported_server_sends_what_the_corpus_has_of_it() {
         let kept = Recorded::of(major);
         assert_eq!(summary(&recorded.messages()), summary(&kept.messages()), "Postgres {version}");
         assert!(recorded.keepalives() > 0 && kept.keepalives() > 0, "Postgres {version}");
-        let kinds = |recorded: &Recorded| -> Vec<u8> {
+        let kinds = |recorded: &Recorded| -> BTreeSet<u8> {
             recorded.streamed.iter().filter_map(|message| message.first().copied()).collect()
         };
-        assert_eq!(kinds(&recorded).first(), Some(&b'S'), "Postgres {version}: a stream begins");
+        assert!(kinds(&recorded).contains(&b'S'), "Postgres {version}: no stream begins");
         assert_eq!(kinds(&recorded), kinds(&kept), "Postgres {version}");
     }
+}
+
+#[test]
+fn walpost_writes_checkpoints_as_the_corpus_has_them() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/checkpoints.txt");
+    let mut written = Vec::new();
+    for delivery in ["at-least-once", "exactly-once"] {
+        let (database, kafka) = (Postgres::newest().database("records"), Kafka::shared());
+        database.create_outbox();
+        let settings = Settings::new(&database, kafka)
+            .env("WALPOST_NAME", database.name())
+            .env("WALPOST_DELIVERY", delivery);
+        let mut walpost = settings.start();
+        walpost.wait_until_ready();
+        database.insert_rows("order", 1, 100, 7);
+        kafka.wait_for_records(&format!("{}.order", database.name()), 100);
+        walpost.terminate();
+        assert_eq!(walpost.wait(), 0, "{}", walpost.log());
+        let records = kafka.committed_records(&format!("walpost.checkpoint.{}", database.name()));
+        let values = records.iter().filter(|record| record.value.is_some());
+        let texts: Vec<_> = values.map(|record| record.value_text().to_owned()).collect();
+        // The first, which has no place yet, and the last.
+        written.extend([texts.first().unwrap().clone(), texts.last().unwrap().clone()]);
+    }
+    if knob("WALPOST_WRITE_CORPUS", 0) == 1 {
+        let head = "# What walpost wrote to its checkpoint topic, in at-least-once and exactly-once: the first record\n\
+                    # and the last of each. Recorded by `WALPOST_WRITE_CORPUS=1 cargo test --test spec corpus`.\n";
+        std::fs::write(path, format!("{head}{}\n", written.join("\n"))).unwrap();
+    }
+    let kept = std::fs::read_to_string(path).unwrap();
+    let kept = kept.lines().filter(|line| !line.starts_with('#'));
+    let members = |text: &str| -> BTreeSet<String> {
+        let value: serde_json::Value = serde_json::from_str(text).unwrap();
+        value.as_object().unwrap().keys().cloned().collect()
+    };
+    let kept: Vec<_> = kept.map(members).collect();
+    assert_eq!(written.iter().map(|text| members(text)).collect::<Vec<_>>(), kept);
 }
 
 /// What the server says from its answer to the login to the end of the stream, frame by frame.
@@ -79,7 +118,8 @@ fn record(server: &Postgres, database: &Database) -> Vec<Vec<u8>> {
                         Ok(LogicalMessage::Message(found)) if found.content == THE_END);
                     stream.consume(length);
                     if last {
-                        let update = StatusUpdate { reply_requested: true, ..StatusUpdate::default() };
+                        let update =
+                            StatusUpdate { reply_requested: true, ..StatusUpdate::default() };
                         stream.send_status(update).await.unwrap();
                         asked = true;
                     }
@@ -135,7 +175,8 @@ fn frames(mut bytes: &[u8]) -> Vec<Vec<u8>> {
 /// What protocol version 2 makes of a transaction larger than what may be held in memory.
 #[track_caller]
 fn streamed(database: &Database) -> Vec<Vec<u8>> {
-    database.value("select end_lsn from pg_replication_slot_advance('streamed', pg_current_wal_lsn())");
+    database
+        .value("select end_lsn from pg_replication_slot_advance('streamed', pg_current_wal_lsn())");
     database.execute(
         "insert into other select n, repeat(md5(n::text), 4) from generate_series(1, 600) n",
     );

@@ -18,6 +18,8 @@ mod connections;
 #[cfg(test)]
 mod consumer_groups;
 #[cfg(test)]
+mod corpus;
+#[cfg(test)]
 mod dead_letters;
 #[cfg(test)]
 mod events;
@@ -61,6 +63,9 @@ mod peek;
 mod progress;
 #[cfg(test)]
 mod prune;
+#[cfg(test)]
+#[path = "../corpus/recorded.rs"]
+mod recorded;
 #[cfg(test)]
 mod registry;
 #[cfg(test)]
