@@ -2,7 +2,7 @@
 # registries (apt only as root), so it works on a fresh machine with Rust.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lint test test-tools bench torture test-kubernetes
+.PHONY: help demo lint test test-tools bench torture fuzz test-kubernetes
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,7 +18,7 @@ lint: ## format, clippy and rustdoc, each without a warning
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
 
 test: ## all tests, with real Postgres 14 to 18, Kafka and schema registry (about half an hour the first time)
-	@deploy/dev/install build postgres-14 postgres-16 postgres-17 postgres-18 kafka apicurio oidc pgbouncer faketime valgrind
+	@deploy/dev/install build postgres-14 postgres-15 postgres-16 postgres-17 postgres-18 kafka apicurio oidc pgbouncer faketime valgrind
 	@# Most tests wait for servers: with three at a time two cores are idle for two thirds of the time.
 	cargo test --locked -- --test-threads=5
 	cargo test --locked --features crash-points,mutants --test torture -- --test-threads 1
@@ -29,9 +29,13 @@ test-tools: ## dependencies, scripts, compose file, chart, its pod, alerts, dash
 bench: ## speed beside pg_recvlogical, latency (1,000,000 rows; a quick look: ROWS=100000 RUNS=1 make bench)
 	@deploy/bench/run
 
-torture: ## faults until something gives: MODE=at-least-once|exactly-once MINUTES=… SEED=…, FULL=1 JOBS=…, or POINT=name (tests/README.md)
+torture: ## faults until something gives: MODE=at-least-once|exactly-once MINUTES=… SEED=…, FULL=1 JOBS=…, LONG=1, or POINT=name (tests/README.md)
 	@deploy/dev/install build postgres-18 kafka
-	@MODE='$(MODE)' MINUTES='$(MINUTES)' SEED='$(SEED)' POINT='$(POINT)' FULL='$(FULL)' SEGMENTS='$(SEGMENTS)' JOBS='$(JOBS)' deploy/dev/torture
+	@MODE='$(MODE)' MINUTES='$(MINUTES)' SEED='$(SEED)' POINT='$(POINT)' FULL='$(FULL)' SEGMENTS='$(SEGMENTS)' JOBS='$(JOBS)' LONG='$(LONG)' deploy/dev/torture
+
+fuzz: ## hostile input for every reader of foreign bytes: MINUTES=… SEED=… TARGET=name CASE=… (tests/README.md)
+	@deploy/dev/install build
+	@MINUTES='$(MINUTES)' SEED='$(SEED)' TARGET='$(TARGET)' CASE='$(CASE)' deploy/dev/fuzz
 
 test-kubernetes: ## the chart on a real API server (which is built the first time: 10 minutes and more)
 	@deploy/test-kubernetes
