@@ -152,8 +152,8 @@ pub(crate) struct Settings {
     pub(crate) batch_limits: BatchLimits,
     /// How large the batches of this generation's producer get.
     pub(crate) batch_size: usize,
-    /// The server's clock less ours, microseconds.
-    pub(crate) clock_skew: i64,
+    /// What the server's clock said, microseconds since 1970, and when.
+    pub(crate) server_said: (i64, Instant),
 }
 
 /// How a generation ended.

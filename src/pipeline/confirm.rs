@@ -5,7 +5,7 @@ use std::time::Duration;
 use rdkafka::types::RDKafkaErrorCode as Code;
 use tokio::time::Instant;
 
-use super::rows::{Rows, Until, now_unix_micros};
+use super::rows::{Rows, Until};
 use super::trouble::Troubles;
 use super::{Outcome, Pipeline, Settings};
 use crate::crash::{self, Point};
@@ -36,12 +36,18 @@ const ASKED_INTERVAL: Duration = Duration::from_secs(1);
 const FEW: u64 = 256;
 
 impl Pipeline {
+    /// The server's clock, microseconds since 1970, by one of ours that never jumps.
+    fn server_now(&self) -> i64 {
+        let (said, at) = self.settings.server_said;
+        said.saturating_add(i64::try_from(at.elapsed().as_micros()).unwrap_or(i64::MAX))
+    }
+
     /// Takes Kafka's reports.
     pub(super) fn deliveries(&mut self) -> Result<Option<Outcome>, Failure> {
         let mut trouble = Troubles::default();
         let mut violation = None;
         let mut stored = false;
-        let now = now_unix_micros() + self.settings.clock_skew;
+        let now = self.server_now();
         let Rows { ledger, producer, teller, .. } = &mut self.rows;
         let counts = &self.counts;
         let in_snapshot = self.snapshot.is_some();

@@ -252,7 +252,11 @@ impl Teller {
     /// How far the server's clock is from ours; to be told right after it answered.
     pub(crate) fn clock_skew(&self, server: &Server) {
         let skew = micros_to_seconds(server.clock_skew_micros());
-        self.status.update(|facts| facts.clock_skew_seconds = skew);
+        let said = system_time(server.now).map(|said| (said, Instant::now()));
+        self.status.update(|facts| {
+            facts.clock_skew_seconds = skew;
+            facts.server_said = said.or(facts.server_said);
+        });
     }
 
     /// When the certificate expires that the server has shown, in seconds since 1970.
@@ -323,8 +327,10 @@ impl Teller {
     pub(crate) fn servers_facts(&self, server: &Server, slot: Option<&Slot>) {
         self.postgres_contact(server);
         let skew = micros_to_seconds(server.clock_skew_micros());
+        let said = system_time(server.now).map(|said| (said, Instant::now()));
         self.status.update(|facts| {
             facts.clock_skew_seconds = skew;
+            facts.server_said = said.or(facts.server_said);
             facts.positions.wal_end = facts.positions.wal_end.max(Some(server.wal_end));
             facts.freshness.server_at(server.wal_end, Instant::now());
             facts.slot = slot.map(|slot| slot_facts(server, slot));

@@ -35,6 +35,9 @@ pub struct Facts {
     pub catalog_checked: Option<Instant>,
     /// The server's clock minus ours, in seconds.
     pub clock_skew_seconds: f64,
+    /// What the server's clock said last, and when. From then on time is taken by a clock that never
+    /// jumps: ours may be set while we work.
+    pub server_said: Option<(SystemTime, Instant)>,
     /// Commit time, on the server's clock, of the oldest transaction that was received and is not
     /// confirmed; `None`: nothing is in hand.
     pub oldest_in_hand: Option<SystemTime>,
@@ -227,6 +230,7 @@ impl Facts {
             last_checkpoint: None,
             catalog_checked: None,
             clock_skew_seconds: 0.0,
+            server_said: None,
             oldest_in_hand: None,
             snapshot: None,
             consumer_groups: Vec::new(),
@@ -235,12 +239,13 @@ impl Facts {
     }
 
     /// How long ago, on the server's clock, the oldest transaction in hand was committed.
-    fn in_hand_seconds(&self, wall: SystemTime) -> Option<f64> {
-        let seconds = match wall.duration_since(self.oldest_in_hand?) {
-            Ok(age) => age.as_secs_f64(),
-            Err(ahead) => -ahead.duration().as_secs_f64(),
-        };
-        Some(seconds + self.clock_skew_seconds)
+    fn in_hand_seconds(&self, clock: Clock) -> Option<f64> {
+        let (said, at) = self.server_said.unwrap_or((clock.wall, clock.now));
+        let since = clock.now.saturating_duration_since(at).as_secs_f64();
+        Some(match said.duration_since(self.oldest_in_hand?) {
+            Ok(age) => since + age.as_secs_f64(),
+            Err(ahead) => since - ahead.duration().as_secs_f64(),
+        })
     }
 
     pub(super) fn fill(&self, snapshot: &mut Snapshot, clock: Clock) {
@@ -248,7 +253,7 @@ impl Facts {
             (Some(wal_end), Some(position)) => Some(wal_end.bytes_since(position)),
             _ => None,
         };
-        let lag = lag(self.in_hand_seconds(clock.wall), &self.freshness, clock.now);
+        let lag = lag(self.in_hand_seconds(clock), &self.freshness, clock.now);
         snapshot.postgres = PostgresView {
             connected: self.postgres.connected,
             version: self.postgres.server_version.clone(),
@@ -292,18 +297,22 @@ mod tests {
     #[test]
     fn the_age_of_a_commit_is_taken_on_the_servers_clock() {
         #[track_caller]
-        fn check(commit_before: f64, skew: f64, expected: f64) {
-            let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        fn check(commit_before: f64, since: f64, expected: f64) {
+            let said = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
             let commit = Duration::try_from_secs_f64(1_000_000.0 - commit_before).unwrap();
-            let mut facts = Facts::new(Instant::now());
+            let at = Instant::now();
+            let mut facts = Facts::new(at);
             facts.oldest_in_hand = Some(SystemTime::UNIX_EPOCH + commit);
-            facts.clock_skew_seconds = skew;
-            let found = facts.in_hand_seconds(wall).unwrap();
-            assert!((found - expected).abs() < 1e-6, "{found}");
+            facts.server_said = Some((said, at));
+            // Whatever our own clock says.
+            for wall in [SystemTime::UNIX_EPOCH, said, said + Duration::from_secs(3_600)] {
+                let clock = Clock { now: at + Duration::from_secs_f64(since), wall };
+                let found = facts.in_hand_seconds(clock).unwrap();
+                assert!((found - expected).abs() < 1e-6, "{found}");
+            }
         }
         check(10.0, 0.0, 10.0);
         check(10.0, 2.5, 12.5);
-        check(10.0, -2.5, 7.5);
         check(-1.0, 1.0, 0.0);
     }
 

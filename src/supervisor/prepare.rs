@@ -462,6 +462,6 @@ fn settings(
         known_topics,
         batch_limits,
         batch_size,
-        clock_skew: server.clock_skew_micros(),
+        server_said: (server.now, Instant::now()),
     }
 }
