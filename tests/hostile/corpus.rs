@@ -1,6 +1,6 @@
 //! What real servers sent, read: the same of each major version.
 
-use crate::recorded::{Recorded, summary};
+use crate::recorded::{MAJORS, Recorded, summary};
 
 /// The outbox when it is first met, and after it has got a column.
 const OUTBOX: &str = "relation public.outbox d (id 2950 -1 key, aggregatetype 1043 259, aggregateid 25 -1, \
@@ -38,11 +38,34 @@ fn servers_of_every_major_version_say_the_same() {
         "update public.other".to_owned(),
         "update public.other".to_owned(),
         "delete public.other".to_owned(),
+        // A truncate is a change of the table's file, after which the table is told anew.
+        "relation public.other d (id 23 -1 key, note 25 -1)".to_owned(),
         "truncate".to_owned(),
         "commit".to_owned(),
+        "begin".to_owned(),
+        "message shop {\"id\" : \"6e8bc430-9c3a-11d9-9669-0800200c9a66\", \"aggregatetype\" : \"order\", \
+         \"aggregateid\" : \"ö 42\", \"type\" : \"OrderCreated\", \"payload\" : {\"total\": 12.30, \
+         \"id\": 9007199254740993}}"
+            .to_owned(),
+        "type pg_catalog.jsonb".to_owned(),
+        "type public.mood".to_owned(),
+        format!("{OUTBOX}, tenant 25 -1)"),
+        format!(
+            "insert public.outbox ('6e8bc430-9c3a-11d9-9669-0800200c9a69', 'order', 'k', 'OrderCreated', \
+             '\"é\"', {nulls}, 'north')"
+        ),
+        "commit".to_owned(),
+        "begin".to_owned(),
+        "message shop the end".to_owned(),
+        "commit".to_owned(),
     ];
-    for recorded in Recorded::all() {
-        let said = summary(&recorded.messages());
-        assert_eq!(said.get(..expected.len()), Some(&expected[..]), "{said:#?}");
+    for (recorded, major) in Recorded::all().into_iter().zip(MAJORS) {
+        let mut said = summary(&recorded.messages());
+        // Postgres 14 tells of transactions in which there is nothing for the publication.
+        while let Some(at) = said.windows(2).position(|two| two == ["begin", "commit"]) {
+            assert_eq!(major, 14, "an empty transaction");
+            drop(said.drain(at..at + 2));
+        }
+        assert_eq!(said, expected, "Postgres {major}");
     }
 }

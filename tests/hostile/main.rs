@@ -28,6 +28,7 @@ mod mutator;
 mod pgoutput;
 #[cfg(test)]
 #[path = "../corpus/recorded.rs"]
+#[expect(dead_code, reason = "the test that records uses the rest")]
 mod recorded;
 #[cfg(test)]
 #[path = "../row/insert.rs"]

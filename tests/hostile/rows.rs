@@ -4,7 +4,8 @@ use walpost::cloudevent::Unencoded;
 use walpost::cloudevent::options::{EventOptions, Mode};
 use walpost::cloudevent::{BadRow, DeadLetterContext, Encoder, Event};
 use walpost::lsn::Position;
-use walpost::outbox::column::TypeNames;
+use walpost::outbox::column::{ColumnType, TypeNames};
+use walpost::outbox::role::Role;
 use walpost::outbox::{Mapping, OutboxRow, RowScratch};
 use walpost::pgoutput::{self, LogicalMessage};
 use walpost::postgres::timestamp::PgTimestamp;
@@ -46,7 +47,11 @@ impl Reader {
             Some(bad) => Some(bad),
             None => match self.encoder.encode(mapping, row, PgTimestamp(0)) {
                 Ok(event) => {
-                    is_sound(&event, self.options.mode);
+                    // What a server says to be JSON is taken for JSON.
+                    let json = mapping.role(Role::Payload).is_some_and(|field| {
+                        matches!(field.column_type, ColumnType::Json | ColumnType::Jsonb)
+                    });
+                    is_sound(&event, self.options.mode, json);
                     None
                 }
                 Err(Unencoded::Bad(bad)) => Some(bad),
@@ -72,7 +77,7 @@ impl Reader {
 
 /// What every consumer may rely on.
 #[track_caller]
-fn is_sound(event: &Event<'_>, mode: Mode) {
+fn is_sound(event: &Event<'_>, mode: Mode, json: bool) {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     assert!((1..=249).contains(&event.topic.len()) && event.topic.bytes().all(legal));
     if mode == Mode::Structured

@@ -65,6 +65,10 @@ mod progress;
 mod prune;
 #[cfg(test)]
 #[path = "../corpus/recorded.rs"]
+#[cfg_attr(
+    not(feature = "crash-points"),
+    expect(dead_code, reason = "tests of hostile input use the rest")
+)]
 mod recorded;
 #[cfg(test)]
 mod registry;
