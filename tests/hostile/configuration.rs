@@ -8,7 +8,7 @@ use crate::trial::Target;
 
 /// Each value is kept several times: as it was read, as it may be shown, and in what is said of it.
 const TARGET: Target =
-    Target { name: "configuration", cases: 1_500, fixed: 4 << 20, each: 256, says: " " };
+    Target { name: "configuration", cases: 1_500, fixed: 128 * 1024, each: 64, says: " " };
 
 /// What has to be said, and no file of it.
 const BASE: [&str; 3] = [

@@ -20,7 +20,7 @@ use crate::trial::Target;
 
 /// The buffer of a stream is half a megabyte, and while it gives way to another both are there.
 const TARGET: Target =
-    Target { name: "connection", cases: 2_000, fixed: 2 << 20, each: 16, says: " " };
+    Target { name: "connection", cases: 2_000, fixed: 1200 * 1024, each: 8, says: " " };
 
 /// How long a conversation may take; a server that has said all it will say is met at once.
 const LIMIT: Duration = Duration::from_secs(60);

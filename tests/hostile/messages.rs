@@ -7,7 +7,7 @@ use crate::trial::Target;
 
 /// A reader of messages knows each shape that it has met, up to a thousand.
 const TARGET: Target =
-    Target { name: "messages", cases: 10_000, fixed: 512 * 1024, each: 64, says: " " };
+    Target { name: "messages", cases: 10_000, fixed: 128 * 1024, each: 16, says: " " };
 
 const MESSAGES: [&str; 3] = [
     r#"{"id": 1, "aggregatetype": "order", "aggregateid": "\u00e9", "type": "Placed",

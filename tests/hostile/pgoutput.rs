@@ -9,7 +9,7 @@ const TARGET: Target = Target {
     name: "pgoutput",
     cases: 20_000,
     fixed: 8 * 1024,
-    each: 64,
+    each: 16,
     says: "malformed replication message",
 };
 

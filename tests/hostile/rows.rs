@@ -1,5 +1,6 @@
 //! Relation and tuple → row → event.
 
+use serde::de::IgnoredAny;
 use walpost::cloudevent::Unencoded;
 use walpost::cloudevent::options::{EventOptions, Mode};
 use walpost::cloudevent::{BadRow, DeadLetterContext, Encoder, Event};
@@ -15,9 +16,9 @@ use crate::row;
 use crate::trial::Target;
 
 /// An encoder's own books, and those of a mapping with a template each.
-const FIXED: usize = 256 * 1024;
+const FIXED: usize = 96 * 1024;
 
-const TARGET: Target = Target { name: "rows", cases: 10_000, fixed: FIXED, each: 64, says: " " };
+const TARGET: Target = Target { name: "rows", cases: 10_000, fixed: FIXED, each: 16, says: " " };
 
 const VALUES: Target = Target { name: "values", ..TARGET };
 
@@ -83,10 +84,10 @@ fn is_sound(event: &Event<'_>, mode: Mode, json: bool) {
     if mode == Mode::Structured
         && let Some(value) = event.value
     {
-        let read = serde_json::from_slice::<serde_json::Value>(value);
-        let read =
-            read.unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(value)));
-        assert_eq!(read["specversion"], "1.0", "the envelope is ours");
+        let ours = value.starts_with(br#"{"specversion":"1.0","#) && value.ends_with(b"}");
+        // By its grammar, which allows half of a surrogate pair.
+        let is_json = json || serde_json::from_slice::<IgnoredAny>(value).is_ok();
+        assert!(ours && is_json, "{}", String::from_utf8_lossy(value));
     }
     if mode == Mode::Binary {
         assert_eq!(event.headers.get("ce_specversion"), Some(&b"1.0"[..]), "{:?}", event.headers);
