@@ -54,9 +54,12 @@ const SUSPICIOUS: Duration = Duration::from_millis(150);
 /// How long taking over the `transactional.id` may take.
 const INIT_LIMIT: Duration = Duration::from_secs(30);
 
-/// How long one call to commit blocks, until it is made again: how soon the thread notices that
-/// its producer was given up.
-const COMMIT_STEP: Duration = Duration::from_millis(500);
+/// How long one call blocks, until it is made again: how soon the thread notices that its producer
+/// was given up.
+const STEP: Duration = Duration::from_millis(500);
+
+/// What is between two calls at least.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// How long the broker lets a transaction be open (`transaction.timeout.ms`).
 ///
@@ -96,6 +99,7 @@ pub fn fence(properties: &Properties) -> Result<(), ClientError> {
 /// What the thread is asked to do.
 enum Job {
     Init(Handle, oneshot::Sender<Took>),
+    Renew(Handle, oneshot::Sender<Took>),
     Commit(Handle, oneshot::Sender<Took>),
 }
 
@@ -268,7 +272,7 @@ impl Transactions {
             }
             Phase::Suspect => {
                 let fresh = properties.client()?;
-                let answer = self.ask(|answer| Job::Init(fresh.handle(), answer));
+                let answer = self.ask(|answer| Job::Renew(fresh.handle(), answer));
                 self.phase = Phase::Renewing(Box::new(fresh), answer);
             }
             Phase::New
@@ -354,9 +358,14 @@ fn work(inbox: &mpsc::Receiver<Job>, given_up: &AtomicBool) {
                 let done = handle.init_transactions(INIT_LIMIT);
                 (answer, done.map_err(|refusal| refusal.error))
             }
+            // Kafka may go away right after a slow commit, for any time. All is confirmed by then, so
+            // there is no reason to give up the slot for it.
+            Job::Renew(handle, answer) => {
+                (answer, insist(given_up, || handle.init_transactions(STEP)))
+            }
             Job::Commit(handle, answer) => {
                 crash::at(Point::BeforeCommit);
-                let done = commit(&handle, given_up);
+                let done = insist(given_up, || handle.commit_transaction(STEP));
                 crash::at(Point::CommitAnswered);
                 (answer, done)
             }
@@ -366,11 +375,19 @@ fn work(inbox: &mpsc::Receiver<Job>, given_up: &AtomicBool) {
     }
 }
 
-fn commit(handle: &Handle, given_up: &AtomicBool) -> Result<(), ClientError> {
+/// Makes a call again and again until it is answered, as long as the producer is wanted.
+fn insist(
+    given_up: &AtomicBool,
+    call: impl Fn() -> Result<(), Refusal>,
+) -> Result<(), ClientError> {
     loop {
-        match handle.commit_transaction(COMMIT_STEP) {
+        let began = Instant::now();
+        match call() {
             Ok(()) => return Ok(()),
-            Err(Refusal { resumable: true, .. }) if !given_up.load(Ordering::Relaxed) => {}
+            Err(Refusal { resumable: true, .. }) if !given_up.load(Ordering::Relaxed) => {
+                // Most wait for as long as they may; some are refused at once, for now.
+                std::thread::sleep(PAUSE.saturating_sub(began.elapsed()));
+            }
             Err(Refusal { error, .. }) => return Err(error),
         }
     }
