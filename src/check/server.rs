@@ -153,6 +153,7 @@ pub(super) mod tests {
     /// A server with nothing to complain about.
     pub(in crate::check) fn good() -> Server {
         Server {
+            answered_at: tokio::time::Instant::now(),
             version_num: 150_018,
             in_recovery: false,
             wal_level: "logical".to_owned(),

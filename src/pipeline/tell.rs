@@ -252,7 +252,7 @@ impl Teller {
     /// How far the server's clock is from ours; to be told right after it answered.
     pub(crate) fn clock_skew(&self, server: &Server) {
         let skew = micros_to_seconds(server.clock_skew_micros());
-        let said = system_time(server.now).map(|said| (said, Instant::now()));
+        let said = system_time(server.now).map(|said| (said, server.answered_at));
         self.status.update(|facts| {
             facts.clock_skew_seconds = skew;
             facts.server_said = said.or(facts.server_said);
@@ -327,7 +327,7 @@ impl Teller {
     pub(crate) fn servers_facts(&self, server: &Server, slot: Option<&Slot>) {
         self.postgres_contact(server);
         let skew = micros_to_seconds(server.clock_skew_micros());
-        let said = system_time(server.now).map(|said| (said, Instant::now()));
+        let said = system_time(server.now).map(|said| (said, server.answered_at));
         self.status.update(|facts| {
             facts.clock_skew_seconds = skew;
             facts.server_said = said.or(facts.server_said);

@@ -462,6 +462,6 @@ fn settings(
         known_topics,
         batch_limits,
         batch_size,
-        server_said: (server.now, tokio::time::Instant::now()),
+        server_said: (server.now, server.answered_at),
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::time::Instant;
 use tokio_postgres::types::Type;
 
 use super::{Catalog, Row};
@@ -26,6 +27,9 @@ pub struct Server {
     pub wal_end: Lsn,
     /// The server's clock, in microseconds since 1970.
     pub now: i64,
+    /// When it said so.
+    #[serde(skip)]
+    pub answered_at: Instant,
     /// Every transaction with a number below this one has ended. Numbers are full, with the epoch.
     pub settled_xid: u64,
     /// No transaction had this number yet, or a higher one, when the answer was begun: before the
@@ -94,11 +98,11 @@ impl Server {
         format!("{}.{}", self.version_num / 10_000, self.version_num % 10_000)
     }
 
-    /// The server's clock less ours, in microseconds, if asked right after the answer came. The
-    /// time that the answer took is in it.
+    /// The server's clock less ours, in microseconds. The time that the answer took is in it.
     #[must_use]
     pub fn clock_skew_micros(&self) -> i64 {
-        self.now.saturating_sub(PgTimestamp::now().to_unix_micros())
+        let since = i64::try_from(self.answered_at.elapsed().as_micros()).unwrap_or(0);
+        self.now.saturating_add(since).saturating_sub(PgTimestamp::now().to_unix_micros())
     }
 }
 
@@ -112,6 +116,7 @@ impl Catalog {
         const DOING: &str = "read facts about the server";
         let settings = Settings::read(&self.query(DOING, SETTINGS, &[]).await?)?;
         let rows = self.query(DOING, FACTS, &[]).await?;
+        let answered_at = Instant::now();
         let row =
             rows.first().ok_or_else(|| Error::protocol("the role that is connected is gone"))?;
         let count = |column| row.get::<i64>(column).map(|n| u32::try_from(n).unwrap_or(u32::MAX));
@@ -123,6 +128,7 @@ impl Catalog {
             max_slot_wal_keep_size: settings.number("max_slot_wal_keep_size"),
             wal_end: row.lsn("wal_end")?.unwrap_or(Lsn::INVALID),
             now: row.get("now")?,
+            answered_at,
             settled_xid: row.xid("settled_xid")?,
             next_xid: row.xid("next_xid")?,
             max_replication_slots: settings.count("max_replication_slots"),

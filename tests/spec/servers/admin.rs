@@ -15,6 +15,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::time::Instant;
 
+use super::kafka::connections_only;
 use super::{Kafka, PATIENCE, until};
 
 impl Kafka {
@@ -114,6 +115,7 @@ impl Kafka {
                 Some(Err(KafkaError::MessageConsumption(
                     RDKafkaErrorCode::UnknownTopicOrPartition,
                 ))) => {}
+                Some(Err(error)) if connections_only(&error) => {}
                 Some(Err(error)) => panic!("cannot read {topic}: {error}"),
                 None => {}
             }

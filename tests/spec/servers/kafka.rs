@@ -377,7 +377,7 @@ fn read_topic(
 
 /// Whether an error only says that connections ended, which librdkafka tells and then mends (its manual
 /// calls these two informational).
-fn connections_only(error: &KafkaError) -> bool {
+pub(super) fn connections_only(error: &KafkaError) -> bool {
     use rdkafka::types::RDKafkaErrorCode::{AllBrokersDown, BrokerTransportFailure};
     matches!(error.rdkafka_error_code(), Some(AllBrokersDown | BrokerTransportFailure))
 }

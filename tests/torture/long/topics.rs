@@ -57,8 +57,8 @@ fn a_thousand_topics_take_a_bounded_amount_of_memory_each_and_every_row_comes() 
         &format!(
             "{rows} rows of small transactions each time, every row once and every key in order. Memory with one \
              topic: {}. With {topics} topics of one partition: {}, which is {} kB a topic. With {topics} \
-             topics of {partitions} partitions: {}, which is {} kB for each partition more. The allowance of \
-             20 MB and 1.5 × `WALPOST_MAX_IN_FLIGHT` is {}; each topic may take {} kB besides and each of \
+             topics of {partitions} partitions: {}, which is {} kB for each partition more. Without topics {} \
+             are allowed; each topic may take {} kB besides and each of \
              its partitions {} kB{}.",
             line(one, limit(1, 1)),
             line(single, limit(topics, 1)),
@@ -135,10 +135,11 @@ fn check(kafka: &Kafka, names: &[String], partitions: u64, rows: u64) {
         .unwrap();
     consumer.assign(&places).unwrap();
     let mut unfinished = topics * partitions;
-    let (mut seen, mut heard) = (0, Instant::now());
+    let (mut seen, mut heard, mut trouble) = (0, Instant::now(), None);
     // Nobody writes any more, so each partition ends once.
     while unfinished > 0 {
-        assert!(heard.elapsed() < PATIENCE, "{unfinished} partitions were not read to their end");
+        let late = heard.elapsed() > PATIENCE;
+        assert!(!late, "{unfinished} partitions were not read to their end: {trouble:?}");
         match consumer.poll(Duration::from_millis(100)) {
             Some(Ok(record)) => {
                 heard = Instant::now();
@@ -157,7 +158,8 @@ fn check(kafka: &Kafka, names: &[String], partitions: u64, rows: u64) {
                 heard = Instant::now();
                 unfinished -= 1;
             }
-            Some(Err(error)) => panic!("cannot read: {error}"),
+            // Connections end on a busy machine, and are made anew.
+            Some(Err(error)) => trouble = Some(error),
             None => {}
         }
     }
