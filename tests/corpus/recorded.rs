@@ -163,8 +163,9 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// What [`hex`] wrote.
 #[track_caller]
-fn from_hex(line: &str) -> Vec<u8> {
+pub(crate) fn from_hex(line: &str) -> Vec<u8> {
     let byte = |at| u8::from_str_radix(line.get(at..at + 2).expect(line), 16).expect(line);
     (0..line.len()).step_by(2).map(byte).collect()
 }

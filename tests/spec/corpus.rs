@@ -18,7 +18,7 @@ use walpost::postgres::options::{
 use walpost::postgres::replication::{ReplicationConnection, ReplicationMessage, StatusUpdate};
 
 use crate::oracle::knob;
-use crate::recorded::{MAJORS, Recorded, summary};
+use crate::recorded::{MAJORS, Recorded, from_hex, summary};
 use crate::servers::{Database, Kafka, PATIENCE, Postgres, Settings};
 
 /// What is done to the server; the last statement says so.
@@ -143,8 +143,7 @@ fn carry(client: &TcpStream, port: u16, keep: &Mutex<Vec<u8>>) {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut buffer = [0; 4096];
-            loop {
-                let Ok(length @ 1..) = (&server).read(&mut buffer) else { break };
+            while let Ok(length @ 1..) = (&server).read(&mut buffer) {
                 keep.lock().unwrap().extend_from_slice(&buffer[..length]);
                 if (&*client).write_all(&buffer[..length]).is_err() {
                     break;
@@ -184,11 +183,7 @@ fn streamed(database: &Database) -> Vec<Vec<u8>> {
         "select encode(data, 'hex') from pg_logical_slot_get_binary_changes('streamed', null, null,
              'proto_version', '2', 'publication_names', 'walpost', 'streaming', 'on')",
     );
-    let hex = |text: &str| -> Vec<u8> {
-        let byte = |at| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
-        (0..text.len()).step_by(2).map(byte).collect()
-    };
-    let all: Vec<_> = rows.iter().map(|row| hex(row[0].as_deref().unwrap())).collect();
+    let all: Vec<_> = rows.iter().map(|row| from_hex(row[0].as_deref().unwrap())).collect();
     // The rows are alike: a few of them, and what is around them.
     let mut inserts = 0;
     let few = all.into_iter().filter(|message| {
