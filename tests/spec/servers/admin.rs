@@ -16,6 +16,8 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::time::Instant;
 
 use super::kafka::connections_only;
+#[cfg(feature = "crash-points")]
+use super::within;
 use super::{Kafka, PATIENCE, until};
 
 impl Kafka {
@@ -47,10 +49,12 @@ impl Kafka {
             let made = wait(admin.create_topics(&topics, &AdminOptions::new())).unwrap();
             assert!(made.iter().all(Result::is_ok), "{made:?}");
         }
-        until("the new topics to be known", || {
+        // A broker takes a minute and more for thousands of partitions.
+        let known = within(PATIENCE * 5, || {
             let known = self.topics();
             names.iter().all(|name| known.contains(name)).then_some(())
         });
+        assert!(known.is_some(), "the new topics are not known");
     }
 
     /// Gives a topic these configuration entries, and the broker's defaults for all others.
