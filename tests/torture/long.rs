@@ -28,13 +28,11 @@ fn size(name: &str, small: u64, full: u64) -> u64 {
     knob(&format!("WALPOST_TORTURE_LONG_{name}"), usual)
 }
 
-/// The most memory that walpost may have resident, in bytes: 24 MB and two and a half times what may be
-/// in flight. What is counted as in flight is less than what librdkafka needs for it, all the more where
-/// it catches up and holds requests besides. A program as built for tests has more pages of code than a
-/// release.
+/// The most memory that walpost may have resident, in bytes: 20 MB and one and a half times what may be
+/// in flight. A program as built for tests has more pages of code than a release.
 fn allowed(in_flight: u64) -> u64 {
-    let own = if program_is_chosen() { 24_000_000 } else { 40_000_000 };
-    own + in_flight * 5 / 2
+    let own = if program_is_chosen() { 20_000_000 } else { 40_000_000 };
+    own + in_flight * 3 / 2
 }
 
 /// What was tried, for people.
