@@ -17,6 +17,7 @@ mod lookup;
 mod reader;
 mod registry;
 mod service_link;
+mod shards;
 mod shown;
 pub mod table;
 mod url;
@@ -36,6 +37,7 @@ use crate::postgres::options::ConnectOptions;
 use crate::registry::options::RegistryOptions;
 use crate::registry::schemas::Schemas;
 use crate::secret::Secret;
+use crate::shard::Shard;
 
 /// `WALPOST_SNAPSHOT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +101,11 @@ pub struct Config {
     pub slot: String,
     /// `WALPOST_PUBLICATION`
     pub publication: String,
+    /// `WALPOST_SHARDS`: how many streams there are.
+    pub shards: u32,
+    /// Which of them this is the configuration of; `None` for that of the whole, and where there
+    /// is one stream. See [`Config::streams`].
+    pub shard: Option<Shard>,
     /// `WALPOST_CREATE`
     pub create: bool,
     /// `WALPOST_SNAPSHOT`
@@ -272,6 +279,7 @@ fn read(reader: &mut Reader<'_>, needs: Needs) -> Option<Config> {
         1..=63 => Ok(text.to_owned()),
         _ => Err("expected a name of at most 63 bytes".to_owned()),
     });
+    let shards = shards::read(reader, slot.as_deref(), publication.as_deref());
     let create = reader.boolean("WALPOST_CREATE");
     let snapshot = reader
         .word("WALPOST_SNAPSHOT", &[("initial", Snapshot::Initial), ("never", Snapshot::Never)]);
@@ -286,6 +294,8 @@ fn read(reader: &mut Reader<'_>, needs: Needs) -> Option<Config> {
         tables: tables?,
         slot: slot?,
         publication: publication?,
+        shards: shards?,
+        shard: None,
         create: create?,
         snapshot: snapshot?,
         events,

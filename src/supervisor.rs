@@ -43,6 +43,7 @@ mod standby;
 mod watcher;
 
 use backoff::Backoff;
+pub(crate) use claim::{of_other_shards, stream_id};
 pub(crate) use first_start::fingerprint;
 pub(crate) use prove::last_transaction;
 

@@ -179,6 +179,11 @@ impl<'a> Reader<'a> {
         self.problems.push(Problem { variable, value, reason: reason.into(), example });
     }
 
+    /// How many mistakes were noted so far.
+    pub(super) fn problems(&self) -> usize {
+        self.problems.len()
+    }
+
     pub(super) fn warn(&mut self, warning: impl Into<String>) {
         self.warnings.push(warning.into());
     }

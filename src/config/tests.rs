@@ -256,14 +256,37 @@ fn features_that_are_not_there_are_refused_and_not_ignored() {
         let refused = [variable.name, "is not available in this version"];
         check_refused(&[(variable.name, value)], &refused);
     }
-    check_refused(&[("WALPOST_SHARDS", "2")], &["WALPOST_SHARDS=\"2\": is not available"]);
     for mechanism in ["AWS_MSK_IAM", "OAUTHBEARER"] {
         for name in ["KAFKA_SASL_MECHANISM", "KAFKA_PROP_SASL_MECHANISMS"] {
             check_refused(&[(name, mechanism)], &[name, "is not available in this version"]);
         }
     }
-    let loaded = load(&[("WALPOST_SHARDS", "1"), ("WALPOST_PRUNE_AFTER", "off")]);
-    assert!(!loaded.effective.contains_key("WALPOST_SHARDS"));
+}
+
+#[test]
+fn shards_are_a_power_of_two_and_each_has_names_and_a_share_of_its_own() {
+    for number in ["3", "6", "0", "128", "-2", "x"] {
+        check_refused(&[("WALPOST_SHARDS", number)], &["WALPOST_SHARDS"]);
+    }
+    let long = "x".repeat(61);
+    let many = ("WALPOST_SHARDS", "16");
+    check_refused(&[many, ("WALPOST_SLOT", &long), ("WALPOST_NAME", "n")], &["WALPOST_SLOT"]);
+    check_refused(&[many, ("WALPOST_PUBLICATION", &long)], &["WALPOST_PUBLICATION"]);
+    check_refused(&[many, ("WALPOST_PRUNE_AFTER", "7d")], &["WALPOST_PRUNE_AFTER"]);
+    check_refused(&[many, ("WALPOST_MESSAGES", "outbox")], &["WALPOST_MESSAGES"]);
+
+    let config = load(&[("WALPOST_SHARDS", "4"), ("WALPOST_MAX_IN_FLIGHT", "16MiB")]).config;
+    let streams = config.streams();
+    let names: Vec<_> = streams.iter().map(|stream| stream.slot.as_str()).collect();
+    assert_eq!(names, ["walpost_0", "walpost_1", "walpost_2", "walpost_3"]);
+    let last = &streams[3];
+    assert_eq!((last.publication.as_str(), last.max_in_flight), ("walpost_3", 4 << 20));
+    assert_eq!((last.name.as_str(), last.shard_index()), (config.name.as_str(), 3));
+    assert_eq!(last.transactional_name(), format!("{}/3", config.name));
+
+    let one = load(&[]).config;
+    assert_eq!((one.streams().len(), one.shard, one.slot.as_str()), (1, None, "walpost"));
+    assert_eq!(one.transactional_name(), one.name);
 }
 
 #[test]

@@ -31,7 +31,9 @@ pub use self::contents::{Newest, PrintedRow, Readable, SlotMessage};
 pub use self::cursor::{Cursor, Wanted};
 use self::handover::Handover;
 pub use self::preflight::{Sent, Storage};
-pub use self::publication::{Membership, Publication, PublishedSchema, PublishedTable};
+pub use self::publication::{
+    Membership, PublishTable, Publication, PublishedSchema, PublishedTable, table_list,
+};
 pub use self::server::{Role, Server};
 pub use self::slot::{Holder, Slot};
 pub use self::table::{Column, Privileges, Table, TableSize};

@@ -106,6 +106,9 @@ pub(crate) async fn survey(config: &Config, decode: bool) -> Result<Survey, Fail
         .map_err(|error| Failure::postgres("ask the server for its settings", &error))?;
     prepare::ready(&server)?;
     let stored = stored(config).await?;
+    if let Some(shards) = stored.other_shards() {
+        return Err(claim::of_other_shards(config, shards));
+    }
     let slot = catalog
         .slot(&config.slot)
         .await

@@ -195,6 +195,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         let (catalog, server) = postgres?;
         let cluster_id = kafka?;
         ready(&server)?;
+        first_start::divisible(config, &server)?;
         Ok(Reached { catalog, server, producer, cluster_id, batch_size })
     }
 

@@ -81,6 +81,5 @@ mod tests {
         assert_eq!(property("PGPASSWORD")["writeOnly"], true);
         assert_eq!(property("PGPASSWORD")["examples"], Value::Null);
         assert_eq!(property("PGPASSWORD_FILE")["type"], "string");
-        assert_eq!(property("WALPOST_SHARDS"), &Value::Null, "not in this version");
     }
 }
