@@ -5,6 +5,7 @@
 //! pipeline is stuck, which is when they matter. [`Metrics`] adds what only Prometheus wants.
 
 pub mod catalog;
+mod merge;
 mod process;
 mod refresh;
 mod registry;
@@ -42,6 +43,8 @@ pub struct ConfigInfo {
     pub database: String,
     /// `at-least-once` or `exactly-once`.
     pub delivery: String,
+    /// The number of the stream, for the label `shard`; `None` where there is one stream.
+    pub shard: Option<u32>,
 }
 
 /// A handle to the numbers; clones share them.
@@ -76,7 +79,7 @@ impl Metrics {
     /// All series of a connector, those with a closed set of labels from the start.
     #[must_use]
     pub fn new(status: &Status, config: &ConfigInfo) -> Self {
-        let registry = Registry::new(status.name());
+        let registry = Registry::new(status.name(), config.shard);
         let reasons = |register| {
             Family::new("reason", BAD_ROW_REASONS.len(), register).with(&registry, &BAD_ROW_REASONS)
         };
@@ -220,6 +223,15 @@ impl Metrics {
     pub fn upkeep(&self) {
         self.shared.drained.store(true, Ordering::Relaxed);
         self.shared.registry.upkeep();
+    }
+
+    /// Everything of several streams: each metric once, with the series of all.
+    #[must_use]
+    pub fn render_all(streams: &[Self]) -> String {
+        match streams {
+            [only] => only.render(),
+            _ => merge::merge(streams.iter().map(Self::render)),
+        }
     }
 
     /// Everything in Prometheus' text format 0.0.4, as it is now.

@@ -39,6 +39,7 @@ TOOLS = os.environ.get("TOOLS", "walpost pg_recvlogical").split()
 RATE = int(os.environ.get("RATE", "1000"))
 LATENCY_SECONDS = int(os.environ.get("SECONDS_OF_LATENCY", "20"))
 WALPOST = os.environ["WALPOST"]
+SHARDS = int(os.environ.get("SHARDS", "1"))
 MORE = dict(pair.split("=", 1) for pair in os.environ.get("ENVIRONMENT", "").split())
 PARTITIONS = 4
 TICK = os.sysconf("SC_CLK_TCK")
@@ -115,16 +116,17 @@ class Servers:
         self.script("kafka", "kill", "--dir", self.kafka)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def walsender(self):
-        """The process id of the walsender, if there is one."""
+    def walsenders(self):
+        """The process ids of the walsenders; one, or one a shard."""
+        found = set()
         children = Path(f"/proc/{self.postmaster}/task/{self.postmaster}/children").read_text().split()
         for child in children:
             try:
                 if b"walsender" in Path(f"/proc/{child}/cmdline").read_bytes():
-                    return int(child)
+                    found.add(int(child))
             except OSError:
                 pass
-        return None
+        return found
 
 
 def cpu(pid):
@@ -144,18 +146,19 @@ class Watch(threading.Thread):
         self.start()
 
     def run(self):
-        sender = None
+        used = {}
         while not self.over:
             try:
                 status = Path(f"/proc/{self.pid}/status").read_text()
                 self.memory = max(self.memory, int(re.search(r"VmHWM:\s+(\d+)", status)[1]) * 1024)
             except (OSError, TypeError):
                 pass
-            sender = sender or self.servers.walsender()
-            try:
-                self.walsender_cpu = cpu(sender) if sender else 0.0
-            except OSError:
-                pass
+            for sender in used.keys() | (set() if len(used) >= SHARDS else self.servers.walsenders()):
+                try:
+                    used[sender] = cpu(sender)
+                except OSError:
+                    pass
+            self.walsender_cpu = sum(used.values())
             time.sleep(0.02)
 
     def finish(self):
@@ -165,14 +168,33 @@ class Watch(threading.Thread):
                 "broker_cpu": cpu(self.servers.broker) - self.broker_before}
 
 
+def slots_of(name):
+    """The slots of a drain: one, or one a shard."""
+    sharded = SHARDS > 1 and not name.startswith("pg_recvlogical")
+    return [f"{name}_{shard}" for shard in range(SHARDS)] if sharded else [name]
+
+
 def make_slot(servers, name):
-    servers.sql(f"select pg_create_logical_replication_slot('{name}', 'pgoutput')")
+    for slot in slots_of(name):
+        servers.sql(f"select pg_create_logical_replication_slot('{slot}', 'pgoutput')")
+
+
+def make_publications(servers):
+    """The publication, and those of the shards as walpost writes them."""
+    servers.sql("create publication walpost for table outbox "
+                "with (publish = 'insert', publish_via_partition_root = true)")
+    if SHARDS > 1:
+        setup = [servers.walpost, "setup", "--shards", str(SHARDS), "--apply", "--role", "bench"]
+        subprocess.run(setup, env={"DATABASE_URL": servers.url()}, check=True, stdout=subprocess.DEVNULL)
 
 
 def drop_slot(servers, name):
     for _ in range(100):
         try:
-            return servers.sql(f"select pg_drop_replication_slot('{name}')")
+            for slot in slots_of(name):
+                servers.sql("select pg_drop_replication_slot(slot_name) from pg_replication_slots "
+                            f"where slot_name = '{slot}'")
+            return
         except subprocess.CalledProcessError:
             time.sleep(0.1)
     raise SystemExit(f"slot {name} is still active")
@@ -222,7 +244,8 @@ def start_walpost(servers, name, log):
     environment = {
         "DATABASE_URL": servers.url(), "KAFKA_BOOTSTRAP_SERVERS": servers.bootstrap, "WALPOST_NAME": name,
         "WALPOST_SLOT": name, "WALPOST_TOPIC": name + ".{aggregate_type}", "WALPOST_DLQ_TOPIC": name + ".dlq",
-        "WALPOST_HTTP_ADDR": f"127.0.0.1:{servers.http_port}", "WALPOST_LOG": "info", **MORE,
+        "WALPOST_HTTP_ADDR": f"127.0.0.1:{servers.http_port}", "WALPOST_LOG": "info",
+        "WALPOST_SHARDS": str(SHARDS), **MORE,
     }
     return subprocess.Popen([servers.walpost, "run"], env=environment, stdout=log, stderr=log)
 
@@ -363,7 +386,8 @@ def medians(results):
 
 def report(drains, latency):
     million = ROWS / 1e6
-    print(f"\n{ROWS:,} rows, median of {RUNS}; Postgres 15, Kafka, {os.cpu_count()} cores, {platform.machine()}\n")
+    print(f"\n{ROWS:,} rows, median of {RUNS}; Postgres 15, Kafka, {os.cpu_count()} cores, {platform.machine()}"
+          + (f", {SHARDS} shards" if SHARDS > 1 else "") + "\n")
     print(f"{'rows a tx':>9} {'tool':<15} {'rows/s':>9} {'with start':>10} {'CPU s/M':>8} {'walsender':>9} "
           f"{'broker':>7} {'peak MiB':>8}")
     for shape, results in drains.items():
@@ -389,16 +413,15 @@ def main():
     try:
         servers.sql("""create table outbox (id uuid primary key default gen_random_uuid(), aggregatetype text not null,
             aggregateid text not null, type text not null, payload jsonb,
-            created_at timestamptz not null default clock_timestamp())""",
-                    "create publication walpost for table outbox "
-                    "with (publish = 'insert', publish_via_partition_root = true)")
+            created_at timestamptz not null default clock_timestamp())""")
+        make_publications(servers)
         drains = {shape: measure_drains(servers, shape) for shape in SHAPES} if TOOLS else {}
         latency = measure_latency(servers) if LATENCY_SECONDS else None
     finally:
         servers.stop()
-    target = REPOSITORY / ".dev/bench/result.json"
+    target = REPOSITORY / (".dev/bench/result.json" if SHARDS == 1 else f".dev/bench/result-{SHARDS}-shards.json")
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps({"rows": ROWS, "runs": RUNS, "cores": os.cpu_count(), "kernel": platform.release(),
+    target.write_text(json.dumps({"rows": ROWS, "runs": RUNS, "shards": SHARDS, "cores": os.cpu_count(), "kernel": platform.release(),
                                   "drains": drains, "latency": latency}, indent=1) + "\n")
     report(drains, latency)
     print(f"numbers: {target}")

@@ -73,6 +73,12 @@ pub(super) fn table(name: &TableName) -> String {
 
 /// The publication as walpost wants it.
 pub(super) fn create_publication(config: &Config) -> String {
+    if config.shard.is_some() {
+        return format!(
+            "-- `walpost setup` prints the statement for publication {}, with its row filter",
+            identifier(&config.publication)
+        );
+    }
     let tables: Vec<_> = config.tables.iter().map(table).collect();
     format!(
         "CREATE PUBLICATION {} FOR TABLE {} WITH (publish = 'insert', publish_via_partition_root = true)",

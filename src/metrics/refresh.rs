@@ -282,7 +282,9 @@ pub(super) fn append_unregistered(registry: &Registry, snapshot: &Snapshot, text
         ("process_start_time_seconds", Some(unix_seconds(snapshot.started.at))),
     ];
     for (name, value) in series {
-        if let Some(value) = value {
+        // The process is told of once, by its first stream.
+        let told = registry.shard().unwrap_or(0) == 0 || !name.starts_with("process_");
+        if let Some(value) = value.filter(|_| told) {
             registry.append(text, name, value);
         }
     }

@@ -23,16 +23,23 @@ const OTHER: &str = "other";
 pub(super) struct Registry {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
-    connector: String,
+    /// The labels that all series have, as text.
+    labels: String,
+    connector_label: String,
+    shard: Option<u32>,
 }
 
 /// The value of a label, by the label's name.
 pub(super) type Labels<'a> = &'a [(&'static str, &'a str)];
 
 impl Registry {
-    pub(super) fn new(connector: &str) -> Self {
-        let recorder = PrometheusBuilder::new()
-            .add_global_label("connector", connector)
+    /// `shard` is the number of the stream, where there are several.
+    pub(super) fn new(connector: &str, shard: Option<u32>) -> Self {
+        let mut builder = PrometheusBuilder::new().add_global_label("connector", connector);
+        if let Some(shard) = shard {
+            builder = builder.add_global_label("shard", shard.to_string());
+        }
+        let recorder = builder
             .set_buckets_for_metric(
                 Matcher::Full("walpost_event_latency_seconds".to_owned()),
                 &LATENCY_BUCKETS,
@@ -47,7 +54,19 @@ impl Registry {
                 Kind::Histogram => recorder.describe_histogram(name, None, help),
             }
         }
-        Self { handle: recorder.handle(), recorder, connector: connector.to_owned() }
+        let escaped =
+            connector.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        let connector_label = format!("connector=\"{escaped}\"");
+        let labels = shard.map_or_else(
+            || connector_label.clone(),
+            |shard| format!("{connector_label},shard=\"{shard}\""),
+        );
+        Self { handle: recorder.handle(), recorder, labels, connector_label, shard }
+    }
+
+    /// The number of the stream, where there are several.
+    pub(super) const fn shard(&self) -> Option<u32> {
+        self.shard
     }
 
     pub(super) fn counter(&self, name: &'static str, labels: Labels<'_>) -> Counter {
@@ -74,15 +93,19 @@ impl Registry {
 
     /// Adds a series that is not registered because its value is a fraction and counters of
     /// `metrics` are whole, or because it is absent where it cannot be read.
+    ///
+    /// What is of the process is of no stream.
     pub(super) fn append(&self, text: &mut String, name: &'static str, value: f64) {
         let Definition { kind, help, .. } = defined(name);
         let kind = kind.as_str();
-        let connector =
-            self.connector.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        let labels = match name.starts_with("process_") {
+            true => &self.connector_label,
+            false => &self.labels,
+        };
         let written = write!(
             text,
             "# HELP {name} {help}\n# TYPE {name} {kind}\n\
-             {name}{{connector=\"{connector}\"}} {value}\n\n"
+             {name}{{{labels}}} {value}\n\n"
         );
         written.expect("writing to a string cannot fail");
     }
@@ -149,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_family_has_a_maximum_and_the_rest_is_counted_together() {
-        let registry = Registry::new("shop");
+        let registry = Registry::new("shop", None);
         let family = Family::new("code", 2, |registry, labels| {
             registry.counter("walpost_produce_errors_total", labels)
         })
@@ -173,6 +196,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "walpost_leader has other labels")]
     fn a_label_that_is_not_in_the_table_is_refused() {
-        drop(Registry::new("shop").gauge("walpost_leader", &[("row", "7")]));
+        drop(Registry::new("shop", None).gauge("walpost_leader", &[("row", "7")]));
     }
 }

@@ -54,6 +54,26 @@ fn the_text_shows_all_metrics_of_the_table_that_exist_now_and_no_other() {
 }
 
 #[test]
+fn the_series_of_several_streams_tell_their_numbers_and_the_process_is_told_of_once() {
+    let stream = |shard| {
+        let status = Status::new("shop.walpost", "walpost");
+        Metrics::new(&status, &ConfigInfo { shard: Some(shard), ..ConfigInfo::default() })
+    };
+    let text = Metrics::render_all(&[stream(0), stream(1)]);
+    for shard in ["0", "1"] {
+        let labels = format!("{{connector=\"shop.walpost\",shard=\"{shard}\"}}");
+        assert_eq!(value(&text, &format!("walpost_leader{labels}")), 0.0);
+        assert_eq!(value(&text, &format!("walpost_backpressure_seconds_total{labels}")), 0.0);
+    }
+    assert!(value(&text, "process_threads{connector=\"shop.walpost\"}") >= 1.0);
+    assert_eq!(text.matches("\nprocess_threads{").count(), 1);
+    for definition in TABLE.iter().filter(|metric| metric.when == When::Now) {
+        let line = format!("# TYPE {} ", definition.name);
+        assert_eq!(text.matches(&line).count(), 1, "{line}");
+    }
+}
+
+#[test]
 fn the_expiry_of_a_certificate_is_infinite_without_one() {
     let (status, metrics) = new();
     let series = |peer| {
