@@ -147,6 +147,8 @@ pub(crate) struct Settings {
     pub(crate) batch_size: usize,
     /// The server's clock less ours, microseconds.
     pub(crate) clock_skew: i64,
+    /// Nothing whose commit begins here or later is taken: the generation drains there by itself.
+    pub(crate) stop_before: Option<Lsn>,
 }
 
 /// How a generation ended.

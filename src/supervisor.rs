@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::crash::{self, Point};
 use crate::error::Failure;
 use crate::kafka::batch_limits::BatchLimits;
+use crate::lsn::Lsn;
 use crate::metrics::Metrics;
 use crate::pipeline::{
     KnownTopics, Outcome, Pipeline, Refusals, SnapshotWork, Teller, Trouble, Watcher,
@@ -38,6 +39,7 @@ mod partitions;
 mod prepare;
 mod prove;
 mod pruning;
+pub(crate) mod reshard;
 mod snapshot;
 mod standby;
 mod watcher;
@@ -78,6 +80,9 @@ pub struct Supervisor<L> {
     doubted: BTreeSet<String>,
     /// This process made the slot, so nothing was sent from it before.
     made_slot: bool,
+    /// It ends by itself when all whose commit begins before this is confirmed and stored; nothing
+    /// of later commits is sent.
+    stop_before: Option<Lsn>,
 }
 
 impl<L> std::fmt::Debug for Supervisor<L> {
@@ -109,6 +114,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             batch_limits: BatchLimits::default(),
             doubted: BTreeSet::new(),
             made_slot: false,
+            stop_before: None,
         }
     }
 

@@ -60,7 +60,8 @@ pub struct Arguments {
     json: bool,
 }
 
-fn parse_shards(text: &str) -> Result<u32, String> {
+/// A power of two.
+pub(super) fn parse_shards(text: &str) -> Result<u32, String> {
     let shards = text.parse::<u32>().ok().filter(|shards| shards.is_power_of_two());
     let most = 64;
     shards

@@ -151,7 +151,7 @@ pub(crate) fn of_other_shards(config: &Config, stored: u32) -> Failure {
             config.shards
         ),
         format!(
-            "nothing is sent, and nothing is missing. Set WALPOST_SHARDS={stored} again; or stop walpost, and `walpost reshard` carries the place over to {}",
+            "nothing is sent, and nothing is missing. Set WALPOST_SHARDS={stored} again; or stop walpost, and `walpost reshard {} --yes` carries the place over",
             config.shards
         ),
     )

@@ -221,6 +221,15 @@ pub(super) fn create_publication_sql(config: &Config) -> String {
     )
 }
 
+/// Makes the publication where there is none, and looks at it as a start would.
+pub(super) async fn published(config: &Config, catalog: &Catalog) -> Result<Watched, Unsuitable> {
+    let found = match publication(config, catalog).await? {
+        Some(publication) => publication,
+        None => make_publication(config, catalog).await?,
+    };
+    examine(config, catalog, &found).await
+}
+
 async fn publication(config: &Config, catalog: &Catalog) -> Result<Option<Publication>, Failure> {
     catalog.publication(&config.publication).await.map_err(|error| {
         Failure::postgres(&format!("look at publication {}", config.publication), &error)
@@ -424,7 +433,7 @@ pub(crate) fn fingerprint(publication: &Publication, table_oids: &[u32]) -> Stri
     text
 }
 
-async fn make_slot(config: &Config) -> Result<(ReplicationConnection, CreatedSlot), Failure> {
+pub(super) async fn make_slot(config: &Config) -> Result<(ReplicationConnection, CreatedSlot), Failure> {
     let doing = format!("create slot {}", config.slot);
     let mut connection = ReplicationConnection::connect(&config.database)
         .await

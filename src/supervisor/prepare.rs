@@ -99,6 +99,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         let shared = (self.known_topics.clone(), self.batch_limits.clone(), reached.batch_size);
         let mut settings = settings(&config, &reached.server, &watched, shared);
         settings.rows.schemas.clone_from(&self.schemas);
+        settings.stop_before = self.stop_before;
         let seen = (reached.server.wal_end, reached.server.now);
         let watching =
             watcher::watch(reached.catalog, Arc::new(config), watched, self.teller.clone(), seen);
@@ -462,5 +463,6 @@ fn settings(
         batch_limits,
         batch_size,
         clock_skew: server.clock_skew_micros(),
+        stop_before: None,
     }
 }

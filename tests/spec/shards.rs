@@ -11,6 +11,7 @@ use crate::servers::{Database, Kafka, Postgres, Record, Settings, until};
 mod halted;
 mod killed;
 mod refused;
+mod reshard;
 
 /// A table whose key comes from where the test says: type of the aggregate id, and whether there is a
 /// partition key.

@@ -73,7 +73,7 @@ impl To {
     }
 
     /// The same as a mark.
-    fn mark(self) -> Mark {
+    pub(crate) fn mark(self) -> Mark {
         let lsn = self.lsn();
         let commit_lsn = match self {
             Self::Commit(lsn) => lsn,
