@@ -65,7 +65,8 @@ pub(super) fn filter(
     }
     let found = match &sent.row_filter {
         _ if !publication.via_partition_root => {
-            "does not publish through the root, so a filter would not be that of all partitions".to_owned()
+            "does not publish through the root, so a filter would not be that of all partitions"
+                .to_owned()
         }
         None => "has no row filter".to_owned(),
         Some(filter) => format!("has the row filter {filter}"),

@@ -4,8 +4,8 @@ use std::io;
 
 use super::command::{self, Stopped};
 use super::{Exit, output};
-use crate::config::env::Environment;
 use crate::config::Config;
+use crate::config::env::Environment;
 use crate::supervisor::reshard;
 
 /// How many, and whether it is meant.

@@ -120,8 +120,8 @@ async fn drop(
     (catalog, found): (&Catalog, &Found),
     arguments: &Arguments,
 ) -> Result<Exit, Stopped> {
-    let steps = drop_steps(found, arguments.slot)
-        .map_err(|error| refused(error, "nothing was changed"))?;
+    let steps =
+        drop_steps(found, arguments.slot).map_err(|error| refused(error, "nothing was changed"))?;
     if let Some(used) = found.streams.iter().find(|stream| stream.slot == Some(true)) {
         return Err(refused(
             format!("slot {} is in use: a walpost is at work", used.slot_name),
@@ -133,7 +133,8 @@ async fn drop(
             print(&steps, false)?;
         }
         let database = &config.database.database;
-        let (slots, publications) = (names(found, |it| &it.slot_name), names(found, |it| &it.publication_name));
+        let (slots, publications) =
+            (names(found, |it| &it.slot_name), names(found, |it| &it.publication_name));
         let what = match (arguments.slot, found.streams.len()) {
             (true, 1) => format!("slot {slots} of database {database} is"),
             (true, _) => format!("slots {slots} of database {database} are"),

@@ -36,11 +36,7 @@ pub(super) fn content_security_policy() -> String {
 }
 
 /// The page: of all streams, or of the one that is `shown`.
-pub(super) fn render(
-    together: &Together,
-    shown: Option<usize>,
-    configuration: &[Entry],
-) -> String {
+pub(super) fn render(together: &Together, shown: Option<usize>, configuration: &[Entry]) -> String {
     let report = &together.report;
     let snapshot = &report.snapshot;
     let mut page = Markup::new();

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, Uri};
 use axum::http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName,
     HeaderValue, REFERRER_POLICY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
+use axum::http::{StatusCode, Uri};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
@@ -62,10 +62,7 @@ impl Document {
             let value = (!entry.value.is_empty()).then(|| entry.value.clone());
             (entry.name.clone(), Shown { value, origin: entry.origin.as_str() })
         };
-        Self {
-            together,
-            configuration: at.configuration.iter().map(shown).collect(),
-        }
+        Self { together, configuration: at.configuration.iter().map(shown).collect() }
     }
 }
 

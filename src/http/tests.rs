@@ -191,9 +191,10 @@ fn clients_that_send_nothing_keep_the_probes_out_only_for_the_head_timeout() {
 fn a_port_that_is_taken_is_an_error_that_names_the_variable() {
     let running = start(None);
     let addr = running.server.local_addr();
-    let error = serve(addr, vec![(running.status.clone(), running.metrics.clone())], (None, Vec::new()))
-        .unwrap_err()
-        .to_string();
+    let error =
+        serve(addr, vec![(running.status.clone(), running.metrics.clone())], (None, Vec::new()))
+            .unwrap_err()
+            .to_string();
     assert!(error.starts_with(&format!("WALPOST_HTTP_ADDR={addr}: cannot listen: ")), "{error}");
     assert!(error.contains("set another port"), "{error}");
 }

@@ -264,7 +264,8 @@ struct Found<'a> {
 
 fn take(stored: &mut Stored, found: &Found<'_>, stream: &StreamId) {
     let key = found.key.and_then(of_key);
-    let generation = key.and_then(|(shard, generation)| (shard == stream.shard).then_some(generation));
+    let generation =
+        key.and_then(|(shard, generation)| (shard == stream.shard).then_some(generation));
     let Some(value) = found.value else {
         if let Some(generation) = generation {
             stored.generations.remove(&generation);
@@ -351,7 +352,8 @@ mod tests {
     ) {
         let mut stored = Stored::default();
         for (offset, (key, value)) in (0..).zip(records) {
-            let found = Found { key: Some(key.as_bytes()), value: *value, offset, written_at: None };
+            let found =
+                Found { key: Some(key.as_bytes()), value: *value, offset, written_at: None };
             take(&mut stored, &found, of);
         }
         let generation = stored.checkpoint.as_ref().map(|checkpoint| checkpoint.generation);
@@ -365,7 +367,8 @@ mod tests {
         let before = [("0/7", Some(one.as_slice()))];
         check_stream(&stream(0, 1), &before, (Some(7), None));
         check_stream(&stream(0, 2), &before, (None, Some(1)));
-        let both = [before[0], ("0/8", Some(&first[..])), ("1/8", Some(&second[..])), ("0/7", None)];
+        let both =
+            [before[0], ("0/8", Some(&first[..])), ("1/8", Some(&second[..])), ("0/7", None)];
         check_stream(&stream(0, 2), &both, (Some(8), None));
         check_stream(&stream(1, 2), &both, (Some(8), None));
         check_stream(&stream(0, 1), &both, (Some(7), Some(2)));

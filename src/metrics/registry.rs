@@ -54,8 +54,7 @@ impl Registry {
                 Kind::Histogram => recorder.describe_histogram(name, None, help),
             }
         }
-        let escaped =
-            connector.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        let escaped = connector.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
         let connector_label = format!("connector=\"{escaped}\"");
         let labels = shard.map_or_else(
             || connector_label.clone(),

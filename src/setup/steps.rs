@@ -7,7 +7,7 @@ use super::found::{Found, FoundStream, FoundTable};
 use super::table;
 use crate::config::Config;
 use crate::outbox::present::Present;
-use crate::postgres::catalog::{PublishTable, Publication, table_list};
+use crate::postgres::catalog::{Publication, PublishTable, table_list};
 use crate::postgres::identifier::{quote_identifier, quote_literal, quote_qualified};
 use crate::secret::Secret;
 use crate::shard;

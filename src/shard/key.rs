@@ -222,7 +222,8 @@ mod tests {
     #[track_caller]
     fn check(partition_key: u32, aggregate_id: u32, alone: bool, expected: Option<&str>) {
         let of = |name, oid| if oid == 0 { None } else { column(name, oid) };
-        let key = Key { partition_key: of("pk", partition_key), aggregate_id: of("id", aggregate_id) };
+        let key =
+            Key { partition_key: of("pk", partition_key), aggregate_id: of("id", aggregate_id) };
         assert_eq!(key.hash(&table(), alone).ok().as_deref(), expected);
     }
 
@@ -241,7 +242,12 @@ mod tests {
     #[test]
     fn a_key_that_two_columns_may_give_is_hashed_as_its_text() {
         check(25, 25, true, Some("hashtext(COALESCE(NULLIF(pk, ''::text), id))"));
-        check(25, 2950, true, Some("hashtext(COALESCE(NULLIF(pk, ''::text), textin(uuid_out(id))))"));
+        check(
+            25,
+            2950,
+            true,
+            Some("hashtext(COALESCE(NULLIF(pk, ''::text), textin(uuid_out(id))))"),
+        );
         check(20, 20, true, Some("hashtext(COALESCE(textin(int8out(pk)), textin(int8out(id))))"));
         check(0, 2950, false, Some("hashtext(textin(uuid_out(id)))"));
         check(25, 17, true, None);

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::facts::InFlight;
 use super::health::Answer;
 use super::report::Report;
-use super::snapshot::{Snapshot, Totals, TopicTotal};
+use super::snapshot::{Snapshot, TopicTotal, Totals};
 
 /// How many streams a probe names one by one.
 const NAMED: usize = 4;
@@ -69,7 +69,8 @@ fn combine(all: &mut Snapshot, snapshots: &[&Snapshot], of: &str) {
     all.lag.caught_up = snapshots.iter().all(|snapshot| snapshot.lag.caught_up);
     let lags = snapshots.iter().map(|snapshot| snapshot.lag.seconds);
     all.lag.seconds = lags.fold(0.0, f64::max);
-    let most = |bytes: fn(&Snapshot) -> Option<u64>| snapshots.iter().filter_map(|it| bytes(it)).max();
+    let most =
+        |bytes: fn(&Snapshot) -> Option<u64>| snapshots.iter().filter_map(|it| bytes(it)).max();
     all.lag.received_bytes = most(|snapshot| snapshot.lag.received_bytes);
     all.lag.confirmed_bytes = most(|snapshot| snapshot.lag.confirmed_bytes);
     all.in_flight = snapshots.iter().fold(InFlight::default(), |sum, snapshot| InFlight {
@@ -77,7 +78,8 @@ fn combine(all: &mut Snapshot, snapshots: &[&Snapshot], of: &str) {
         bytes: sum.bytes + snapshot.in_flight.bytes,
         limit_bytes: sum.limit_bytes + snapshot.in_flight.limit_bytes,
     });
-    all.counts = snapshots.iter().fold(Totals::default(), |sum, snapshot| added(sum, snapshot.counts));
+    all.counts =
+        snapshots.iter().fold(Totals::default(), |sum, snapshot| added(sum, snapshot.counts));
     all.topics = topics(snapshots);
 }
 
@@ -99,7 +101,10 @@ fn topics(snapshots: &[&Snapshot]) -> Vec<TopicTotal> {
     let mut topics: BTreeMap<&str, TopicTotal> = BTreeMap::new();
     for total in snapshots.iter().flat_map(|snapshot| &snapshot.topics) {
         let Some(sum) = topics.get_mut(total.topic.as_str()) else {
-            topics.insert(&total.topic, TopicTotal { skew: None, hot_key_share: None, ..total.clone() });
+            topics.insert(
+                &total.topic,
+                TopicTotal { skew: None, hot_key_share: None, ..total.clone() },
+            );
             continue;
         };
         sum.events += total.events;

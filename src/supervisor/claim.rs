@@ -82,7 +82,10 @@ pub(super) async fn read(config: &Config) -> Result<Stored, Failure> {
 /// `WALPOST_DELIVERY`, since it needs rights that this mode does not.
 pub(super) async fn take_over(config: &Config, producer: &mut Producer) -> Result<Stored, Failure> {
     if producer.is_transactional() {
-        let doing = format!("take over the transactional.id {}", transaction::id(&config.transactional_name()));
+        let doing = format!(
+            "take over the transactional.id {}",
+            transaction::id(&config.transactional_name())
+        );
         if mutant::is(Mutant::ReadBeforeInit) {
             let stored = readable(config, read_to_the_end(config, READ_LIMIT).await?);
             producer.init().await.map_err(|error| Failure::kafka(&doing, &error))?;
@@ -111,7 +114,8 @@ pub(super) async fn fence(config: &Config) -> Result<(), Failure> {
         let _inside = fenced.enter();
         transaction::fence(&properties)
     });
-    let doing = format!("take over the transactional.id {}", transaction::id(&config.transactional_name()));
+    let doing =
+        format!("take over the transactional.id {}", transaction::id(&config.transactional_name()));
     fenced
         .await
         .map_err(|error| Failure::again("internal", error.to_string()))?

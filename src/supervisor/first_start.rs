@@ -433,7 +433,9 @@ pub(crate) fn fingerprint(publication: &Publication, table_oids: &[u32]) -> Stri
     text
 }
 
-pub(super) async fn make_slot(config: &Config) -> Result<(ReplicationConnection, CreatedSlot), Failure> {
+pub(super) async fn make_slot(
+    config: &Config,
+) -> Result<(ReplicationConnection, CreatedSlot), Failure> {
     let doing = format!("create slot {}", config.slot);
     let mut connection = ReplicationConnection::connect(&config.database)
         .await

@@ -81,8 +81,12 @@ pub(crate) async fn plan(config: &Config, to: u32) -> Result<Plan, Failure> {
     }
     if from > 1 && to > 1 {
         return Err(refused(
-            format!("from {from} to {to} goes by way of one stream, since both would have a slot of the same name"),
-            format!("`walpost reshard 1 --yes`, then with WALPOST_SHARDS=1 `walpost reshard {to} --yes`"),
+            format!(
+                "from {from} to {to} goes by way of one stream, since both would have a slot of the same name"
+            ),
+            format!(
+                "`walpost reshard 1 --yes`, then with WALPOST_SHARDS=1 `walpost reshard {to} --yes`"
+            ),
         ));
     }
     let old = with_shards(config, from).streams();
@@ -209,7 +213,10 @@ async fn make(plan: &Plan, say: &mut impl FnMut(String)) -> Result<Lsn, Failure>
         let found = catalog.slot(&stream.slot).await;
         match found.map_err(|error| Failure::postgres(&doing, &error))? {
             Some(slot) if slot.active => {
-                return Err(refused(format!("slot {} is in use", stream.slot), "stop who reads it"));
+                return Err(refused(
+                    format!("slot {} is in use", stream.slot),
+                    "stop who reads it",
+                ));
             }
             Some(_) => {
                 if !is_older(stream, &catalog).await? {
@@ -218,7 +225,10 @@ async fn make(plan: &Plan, say: &mut impl FnMut(String)) -> Result<Lsn, Failure>
                             "slot {} is there, and publication {} is not known to be older",
                             stream.slot, stream.publication
                         ),
-                        format!("SELECT pg_drop_replication_slot('{}'), then run this again", stream.slot),
+                        format!(
+                            "SELECT pg_drop_replication_slot('{}'), then run this again",
+                            stream.slot
+                        ),
                     ));
                 }
             }
@@ -238,7 +248,9 @@ async fn make(plan: &Plan, say: &mut impl FnMut(String)) -> Result<Lsn, Failure>
         .await
         .map_err(|error| Failure::postgres("ask for the end of the log", &error))?;
     let at = rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok());
-    at.ok_or_else(|| Failure::again("postgres_protocol", "the server does not say where its log ends"))
+    at.ok_or_else(|| {
+        Failure::again("postgres_protocol", "the server does not say where its log ends")
+    })
 }
 
 async fn is_older(stream: &Config, catalog: &Catalog) -> Result<bool, Failure> {
@@ -252,11 +264,7 @@ async fn connect(config: &Config) -> Result<Catalog, Failure> {
 }
 
 /// Lets an old stream send all that committed before this place.
-async fn work_up_to(
-    stream: &Config,
-    at: Lsn,
-    say: &mut impl FnMut(String),
-) -> Result<(), Failure> {
+async fn work_up_to(stream: &Config, at: Lsn, say: &mut impl FnMut(String)) -> Result<(), Failure> {
     let status = Status::new(&stream.name, &stream.slot);
     let metrics = Metrics::new(&status, &ConfigInfo::default());
     let again = stream.clone();
@@ -294,10 +302,8 @@ async fn stuck(status: &Status, slot: &str) -> Failure {
         if let Some(halt) = snapshot.halt {
             return Failure::halt(halt.code, format!("slot {slot}: {}", halt.message), halt.hint);
         }
-        let works = matches!(
-            snapshot.state,
-            State::Streaming | State::Backpressured | State::Draining
-        );
+        let works =
+            matches!(snapshot.state, State::Streaming | State::Backpressured | State::Draining);
         if works {
             worked = Instant::now();
         }

@@ -101,9 +101,17 @@ fn check_key(server: &Postgres, aggregate_id: (&str, &str), partition_key: Optio
 
 fn check_keys(server: &Postgres) {
     const UUID: &str = "md5((n % 40)::text)::uuid";
-    check_key(server, ("text", "case n % 5 when 0 then null when 1 then '' else 'k' || n % 40 end"), None);
+    check_key(
+        server,
+        ("text", "case n % 5 when 0 then null when 1 then '' else 'k' || n % 40 end"),
+        None,
+    );
     check_key(server, ("uuid", &format!("case when n % 7 > 0 then {UUID} end")), None);
-    check_key(server, ("bigint", "case when n % 7 > 0 then (n % 40) * 1000000007::bigint end"), None);
+    check_key(
+        server,
+        ("bigint", "case when n % 7 > 0 then (n % 40) * 1000000007::bigint end"),
+        None,
+    );
     check_key(server, ("integer", "n % 40"), None);
     check_key(server, ("varchar(40)", "'k' || n % 40"), None);
     check_key(server, ("bytea", "decode(md5((n % 40)::text), 'hex')"), None);

@@ -27,9 +27,7 @@ pub(super) fn loader(
     move || {
         let config = Config::load(&environment).map_err(|invalid| invalid.to_string())?.config;
         let stream = if config.shards == shards { config.stream(index) } else { None };
-        stream.ok_or_else(|| {
-            format!("WALPOST_SHARDS was {shards} and is {} now", config.shards)
-        })
+        stream.ok_or_else(|| format!("WALPOST_SHARDS was {shards} and is {} now", config.shards))
     }
 }
 

@@ -185,7 +185,8 @@ impl Catalog {
     /// The connection or the query fails.
     pub async fn is_older(&self, publication: &str, slot: &str) -> Result<bool, Error> {
         // Ages are compared, not numbers, which wrap around.
-        const SQL: &str = "SELECT coalesce(bool_and(age(made.xmin) > age(s.catalog_xmin)), false) AS older
+        const SQL: &str =
+            "SELECT coalesce(bool_and(age(made.xmin) > age(s.catalog_xmin)), false) AS older
             FROM pg_replication_slots s, (
                 SELECT xmin FROM pg_publication WHERE pubname = $1
                 UNION ALL
@@ -261,14 +262,19 @@ mod tests {
 
     #[test]
     fn a_publication_is_created_for_inserts_through_the_root() {
-        let command = create_command("wal\"post", &[("public", "outbox", None), ("App", "a.b", None)]).unwrap();
+        let command =
+            create_command("wal\"post", &[("public", "outbox", None), ("App", "a.b", None)])
+                .unwrap();
         assert_eq!(
             command,
             "CREATE PUBLICATION \"wal\"\"post\" FOR TABLE \"public\".\"outbox\", \"App\".\"a.b\" \
              WITH (publish = 'insert', publish_via_partition_root = true)"
         );
         let filtered = create_command("p_0", &[("public", "outbox", Some("(h & 1) = 0"))]).unwrap();
-        assert!(filtered.contains("TABLE \"public\".\"outbox\" WHERE ((h & 1) = 0) WITH"), "{filtered}");
+        assert!(
+            filtered.contains("TABLE \"public\".\"outbox\" WHERE ((h & 1) = 0) WITH"),
+            "{filtered}"
+        );
         assert!(create_command("p", &[]).is_err());
         assert!(create_command("", &[("public", "outbox", None)]).is_err());
     }

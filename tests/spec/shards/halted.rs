@@ -29,9 +29,8 @@ fn one_halted_shard_does_not_stop_the_others_and_readiness_names_it() {
     assert!(ready.body.starts_with("no: shard 1 of 2: halted (publication_changed)"), "{ready:?}");
     assert_eq!(walpost.get("/livez").status, 200);
     let metrics = walpost.metrics();
-    let halted = |shard| {
-        metrics.sum("walpost_halted", &[("shard", shard), ("code", "publication_changed")])
-    };
+    let halted =
+        |shard| metrics.sum("walpost_halted", &[("shard", shard), ("code", "publication_changed")]);
     assert_eq!((halted("0"), halted("1")), (0.0, 1.0));
     let status = walpost.get("/status.json").json();
     assert_eq!((&status["state"], &status["shard"]), (&"halted".into(), &1.into()));
@@ -41,7 +40,11 @@ fn one_halted_shard_does_not_stop_the_others_and_readiness_names_it() {
 
     insert(100);
     let own = "select count(*) from outbox where (coalesce(hashint4(aggregateid), 0) & 1) = 0";
-    let sent = 100 + database.value(&format!("{own} and (payload->>'n')::int >= 100")).parse::<usize>().unwrap();
+    let sent = 100
+        + database
+            .value(&format!("{own} and (payload->>'n')::int >= 100"))
+            .parse::<usize>()
+            .unwrap();
     assert!(sent > 100 && sent < 200, "{sent}");
     kafka.wait_for_records(&topic(&database), sent);
     assert_eq!(kafka.records(&topic(&database)).len(), sent);

@@ -67,10 +67,13 @@ fn a_publication_that_is_younger_than_its_slot_is_refused() {
     publication(&database, 0, FIRST);
     slot(&database, 0);
     slot(&database, 1);
-    database.execute("insert into outbox (aggregateid, payload) select n, '{}' from generate_series(1, 9) n");
+    database.execute(
+        "insert into outbox (aggregateid, payload) select n, '{}' from generate_series(1, 9) n",
+    );
     publication(&database, 1, SECOND);
     assert_eq!(times_published(&database), ("1".to_owned(), "1".to_owned()));
-    let readiness = "shard 1 of 2: halted (not_ready): publication walpost_1 is not known to be older";
+    let readiness =
+        "shard 1 of 2: halted (not_ready): publication walpost_1 is not known to be older";
     check_refused(&shards(&database, kafka, 2), (readiness, ""));
 }
 
@@ -102,7 +105,9 @@ fn the_place_of_another_number_of_streams_is_refused_and_kept() {
     database.execute(&table("integer", false));
     let one = shards(&database, kafka, 1);
     let insert = |n: u32| {
-        database.execute(&format!("insert into outbox (aggregateid, payload) values ({n}, '{{\"n\": {n}}}')"));
+        database.execute(&format!(
+            "insert into outbox (aggregateid, payload) values ({n}, '{{\"n\": {n}}}')"
+        ));
     };
     let run = |count: usize| {
         let mut walpost = one.start();
@@ -115,6 +120,10 @@ fn the_place_of_another_number_of_streams_is_refused_and_kept() {
     run(1);
     let refused = "what is stored for";
     check_refused(&shards(&database, kafka, 2), (refused, refused));
-    assert_eq!(database.value("select count(*) from pg_replication_slots where database = current_database()"), "1");
+    assert_eq!(
+        database
+            .value("select count(*) from pg_replication_slots where database = current_database()"),
+        "1"
+    );
     run(2);
 }
