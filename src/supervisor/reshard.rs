@@ -7,7 +7,8 @@
 //! ```
 //!
 //! *Why nothing is missing.* C is where a record of the log begins, so a commit is before it or
-//! not. A new slot stands before C, so it has all that is not. What committed before C the old streams have sent, each the rows of its shard, which together are all.
+//! not. A new slot stands before C, so it has all that is not. What committed before C the old
+//! streams have sent, each the rows of its shard, which together are all.
 //!
 //! *Why nothing comes twice.* No old stream sends what commits at C or later: it stops at the first
 //! transaction that does. The new streams read from before C, and leave out what their records
