@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+pub mod adopt;
 pub mod check;
 pub mod checkpoint;
 mod command;
@@ -125,6 +126,9 @@ pub enum Command {
     /// publications and slots, sends what the old slots hold up to one place, writes that place for
     /// the new ones, and drops the old ones; nothing is missing, and nothing comes twice.
     Reshard(reshard::Arguments),
+    /// Goes on where another relay has stopped.
+    #[command(subcommand)]
+    Adopt(adopt::Command),
     /// Schemas in files: tests them against the registry's compatibility rule, and registers them.
     #[command(subcommand)]
     Schema(schema::Command),

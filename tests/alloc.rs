@@ -4,15 +4,18 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::collections::BTreeMap;
 
 use walpost::cloudevent::Encoder;
-use walpost::cloudevent::options::{EventOptions, Mode, NullPayload, TimeUnit};
+use walpost::cloudevent::options::Mode;
 use walpost::outbox::column::TypeNames;
-use walpost::outbox::template::Template;
 use walpost::outbox::{Mapping, RowScratch};
 use walpost::pgoutput::{self, LogicalMessage};
 use walpost::postgres::timestamp::PgTimestamp;
+
+#[path = "row/insert.rs"]
+mod row;
+
+use row::{BYTEA, JSONB, TEXT};
 
 struct Counting;
 
@@ -54,64 +57,6 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-const JSONB: u32 = 3802;
-const TEXT: u32 = 25;
-const BYTEA: u32 = 17;
-
-fn options(mode: Mode) -> EventOptions {
-    EventOptions {
-        database: "shop".into(),
-        columns: BTreeMap::new(),
-        topic: Template::parse("outbox.event.{aggregate_type}").expect("template"),
-        mode,
-        source: None,
-        type_template: Template::parse("com.shop.{type}").expect("template"),
-        datacontenttype: None,
-        extensions: vec![("region".into(), "region".into()), ("until".into(), "until".into())],
-        time_unit: TimeUnit::Milliseconds,
-        time_zone: "Europe/Berlin".into(),
-        null_payload: NullPayload::Tombstone,
-        debezium_headers: true,
-        max_event: 1_000_000,
-        schemas: None,
-        reserved_topics: vec!["walpost.dlq".into()],
-    }
-}
-
-/// A relation and an insert with every role that costs work.
-fn messages(payload_oid: u32, payload: &str) -> (Vec<u8>, Vec<u8>) {
-    let columns: &[(&str, u32, &str)] = &[
-        ("id", 2950, "6e8bc430-9c3a-11d9-9669-0800200c9a66"),
-        ("aggregatetype", TEXT, "order"),
-        ("aggregateid", BYTEA, "\\x00ff"),
-        ("type", TEXT, "OrderCreated"),
-        ("payload", payload_oid, payload),
-        ("created_at", 1114, "2024-05-01 10:00:00.123456"),
-        ("source", TEXT, "https://example.com/shop"),
-        ("dataschema", TEXT, "https://example.com/schema"),
-        ("tracingspancontext", TEXT, "traceparent=00-a-b-01\ntracestate=a\\=1\n"),
-        ("headers", JSONB, "{\"a\": \"\\u00e9\\n\", \"b\": {\"c\": [[1]]}, \"ce_id\": \"evil\"}"),
-        ("region", BYTEA, "\\x0102"),
-        ("until", 1184, "2024-05-01 10:00:00+00"),
-    ];
-    let mut relation = b"R\0\0\0\x01public\0outbox\0d".to_vec();
-    let mut insert = b"I\0\0\0\x01N".to_vec();
-    let count = u16::try_from(columns.len()).expect("few").to_be_bytes();
-    relation.extend(count);
-    insert.extend(count);
-    for (name, oid, value) in columns {
-        relation.push(0);
-        relation.extend(name.as_bytes());
-        relation.push(0);
-        relation.extend(oid.to_be_bytes());
-        relation.extend((-1_i32).to_be_bytes());
-        insert.push(b't');
-        insert.extend(u32::try_from(value.len()).expect("short").to_be_bytes());
-        insert.extend(value.as_bytes());
-    }
-    (relation, insert)
-}
-
 /// Decodes and encodes the same insert so many times, as a stream of them.
 fn encode(insert: &[u8], mapping: &Mapping, encoder: &mut Encoder, times: usize) -> usize {
     let mut scratch = RowScratch::new();
@@ -138,13 +83,14 @@ fn encode(insert: &[u8], mapping: &Mapping, encoder: &mut Encoder, times: usize)
 fn an_event_costs_no_allocation() {
     let nested = "{\"a\": [[[{\"b\": \"\\u00e9\"}]]], \"c\": 1.10}";
     for mode in [Mode::Binary, Mode::Structured] {
-        for (oid, payload) in [(JSONB, nested), (TEXT, nested), (BYTEA, "\\x00ff00"), (25, "\"a\"")]
+        for (oid, payload) in
+            [(JSONB, nested), (TEXT, nested), (BYTEA, "\\x00ff00"), (TEXT, "\"a\"")]
         {
-            let (relation, insert) = messages(oid, payload);
+            let (relation, insert) = row::every_role(oid, payload);
             let Ok(LogicalMessage::Relation(relation)) = pgoutput::decode(&relation) else {
                 panic!("a relation")
             };
-            let options = options(mode);
+            let options = row::options(mode);
             let mapping = Mapping::new(&relation, &TypeNames::new(), &options).expect("a mapping");
             let mut encoder = Encoder::new(&options).expect("an encoder");
             let allocations = encode(&insert, &mapping, &mut encoder, 1100);

@@ -9,6 +9,7 @@ kafka_version=4.3.1
 # As in kubernetes/go.mod.
 kubernetes_version=1.36.3
 apicurio_version=2.6.13.Final
+debezium_version=3.7.0.Final
 
 say() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; }
 die() {

@@ -106,6 +106,15 @@ where
     let ended = runtime.block_on(Box::pin(work(config)));
     // A thread that asks a broker that does not answer must not hold up the end.
     runtime.shutdown_background();
+    report(ended)
+}
+
+/// How a command ended, as its exit code; a failure is said with its next step.
+///
+/// # Errors
+///
+/// When the command could not print.
+pub(super) fn report(ended: Result<Exit, Stopped>) -> io::Result<Exit> {
     match ended {
         Ok(exit) => Ok(exit),
         Err(Stopped::Output(error)) => Err(error),

@@ -183,6 +183,17 @@ pub const ENTRIES: &[Entry] = &[
         ],
     },
     Entry {
+        path: "adopt debezium",
+        exit: PLANS,
+        examples: &[
+            (
+                "What going on in the place of the connector `outbox` would send again:",
+                "walpost adopt debezium --connector outbox",
+            ),
+            ("Go on in its place:", "walpost adopt debezium --connector outbox --yes"),
+        ],
+    },
+    Entry {
         path: "schema check",
         exit: "0 all may be registered\n1 one is refused, or the registry does not answer\n78 wrong configuration",
         examples: &[(

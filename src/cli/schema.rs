@@ -7,7 +7,7 @@ use std::future::Future;
 use std::io;
 use std::path::PathBuf;
 
-use super::command::{Stopped, refused};
+use super::command::{self, Stopped, refused};
 use super::{Exit, output};
 use crate::config;
 use crate::config::env::Environment;
@@ -22,7 +22,7 @@ use verdict::{Outcome, Verdict};
 /// What to do with the schemas of a folder.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Command {
-    /// Tests each file SUBJECT.json or SUBJECT.avsc against the registry's compatibility rule; changes nothing.
+    /// Tests each file SUBJECT.json, SUBJECT.avsc or SUBJECT.proto against the registry's compatibility rule; changes nothing.
     /// Exit code 1 when the registry, or walpost, would refuse one.
     Check(CheckArguments),
     /// As check, and then registers what is new, unless one was refused. A plan without --yes.
@@ -33,7 +33,7 @@ pub enum Command {
 #[derive(Clone, Debug, clap::Args)]
 pub struct CheckArguments {
     /// The folder. A file is named by its subject: `orders-value.json` (JSON Schema), `orders-value.avsc`
-    /// (Avro).
+    /// (Avro), `orders-value.proto` (Protobuf).
     #[arg(value_name = "DIR")]
     folder: PathBuf,
     /// As JSON.
@@ -45,7 +45,7 @@ pub struct CheckArguments {
 #[derive(Clone, Debug, clap::Args)]
 pub struct RegisterArguments {
     /// The folder. A file is named by its subject: `orders-value.json` (JSON Schema), `orders-value.avsc`
-    /// (Avro).
+    /// (Avro), `orders-value.proto` (Protobuf).
     #[arg(value_name = "DIR")]
     folder: PathBuf,
     /// Only say what would be registered; so it is without --yes too.
@@ -103,17 +103,7 @@ pub fn run(command: Command, environment: &Environment) -> io::Result<Exit> {
 
 fn block_on(work: impl Future<Output = Result<Exit, Stopped>>) -> io::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    match runtime.block_on(Box::pin(work)) {
-        Ok(exit) => Ok(exit),
-        Err(Stopped::Output(error)) => Err(error),
-        Err(Stopped::Failure(failure)) => {
-            output::error(&format!("walpost: {}", failure.message()));
-            if let Some(hint) = failure.hint() {
-                output::error(&format!("  {hint}"));
-            }
-            Ok(Exit::Failed)
-        }
-    }
+    command::report(runtime.block_on(Box::pin(work)))
 }
 
 fn say(verdicts: &[Verdict], act: Act, json: bool) -> io::Result<()> {

@@ -240,10 +240,11 @@ impl Encoder {
                 Some(self.value.as_slice())
             }
         };
-        let value = match schema.zip(mode) {
-            Some(used) => {
+        let value = match schema.zip(self.schemas.as_ref()) {
+            Some((schema, schemas)) => {
+                let used = schemas.of(schema);
                 schema::write(used, payload, content_type, &mut self.framed, scratch)?;
-                schema::value(used, value, &self.framed, headers)
+                schema::value(used, value, &self.framed, headers)?
             }
             None => value,
         };

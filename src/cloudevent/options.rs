@@ -56,6 +56,8 @@ pub struct SchemaOptions {
     pub mode: SchemaMode,
     /// Template of the subject; the role `topic` in it is the topic that the event goes to.
     pub subject: Template,
+    /// Template of the name of the message, for schemas of Protobuf; `None`: their first one.
+    pub message: Option<Template>,
 }
 
 /// Everything that decides how a row becomes an event.

@@ -11,7 +11,7 @@ use super::{json, media_type};
 use crate::outbox::bad_row::{BadRow, Reason};
 use crate::outbox::mapping::{Mapping, SubjectPiece};
 use crate::outbox::row::OutboxRow;
-use crate::registry::schema::{GUID_HEADER, Schema};
+use crate::registry::schema::{GUID_HEADER, Mismatch, Schema};
 use crate::registry::schemas::{Known, Schemas};
 use crate::route;
 
@@ -25,11 +25,27 @@ pub(super) struct SchemaUse {
     pub(super) mode: SchemaMode,
     /// The subject of the row at hand; memory that is used again.
     subject: String,
+    /// The name of its message, where the configuration has a template for it.
+    message: Option<String>,
+}
+
+/// What a payload has to fit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Used<'a> {
+    pub(super) schema: &'a Schema,
+    pub(super) mode: SchemaMode,
+    /// The message that it is of, in a schema that has several.
+    pub(super) message: Option<&'a str>,
 }
 
 impl SchemaUse {
     pub(super) const fn new(schemas: Schemas, mode: SchemaMode) -> Self {
-        Self { schemas, mode, subject: String::new() }
+        Self { schemas, mode, subject: String::new(), message: None }
+    }
+
+    /// How the row at hand, for which this schema was found, uses it.
+    pub(super) fn of<'a>(&'a self, schema: &'a Schema) -> Used<'a> {
+        Used { schema, mode: self.mode, message: self.message.as_deref() }
     }
 
     /// The schema of a row that goes to `topic`.
@@ -39,17 +55,12 @@ impl SchemaUse {
         row: &OutboxRow<'_>,
         topic: &str,
     ) -> Result<Arc<Schema>, Unencoded> {
-        let subject = &mut self.subject;
-        subject.clear();
-        for piece in mapping.subject() {
-            match piece {
-                SubjectPiece::Topic => subject.push_str(topic),
-                SubjectPiece::Row(piece) => {
-                    let piece = std::slice::from_ref(piece);
-                    route::fill("schema subject", piece, row, MAX_SUBJECT, subject)?;
-                }
-            }
+        fill("schema subject", mapping.subject(), (row, topic), &mut self.subject)?;
+        if !mapping.message().is_empty() {
+            let message = self.message.get_or_insert_default();
+            fill("schema message", mapping.message(), (row, topic), message)?;
         }
+        let subject = &self.subject;
         match self.schemas.known(subject) {
             Known::Schema(schema) => Ok(schema),
             Known::Unasked => Err(Unencoded::NeedsSchema(subject.clone())),
@@ -60,6 +71,24 @@ impl SchemaUse {
             }
         }
     }
+}
+
+fn fill(
+    what: &'static str,
+    pieces: &[SubjectPiece],
+    (row, topic): (&OutboxRow<'_>, &str),
+    out: &mut String,
+) -> Result<(), BadRow> {
+    out.clear();
+    for piece in pieces {
+        match piece {
+            SubjectPiece::Topic => out.push_str(topic),
+            SubjectPiece::Row(piece) => {
+                route::fill(what, std::slice::from_ref(piece), row, MAX_SUBJECT, out)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The content type of an event whose payload has this schema.
@@ -77,7 +106,7 @@ pub(super) fn content_type<'a>(
 /// Checks a payload against its schema, and leaves in `out` what the value is in the modes that
 /// change it; in the others `out` has nothing to say.
 pub(super) fn write(
-    (schema, mode): (&Schema, SchemaMode),
+    used: Used<'_>,
     payload: Payload<'_>,
     content_type: &str,
     out: &mut Vec<u8>,
@@ -97,31 +126,34 @@ pub(super) fn write(
         let text = std::str::from_utf8(bytes).map_err(|_| not_json())?;
         json::check(text, &mut scratch.nesting).map_err(|_| not_json())?;
     }
+    let Used { schema, mode, message } = used;
     if mode == SchemaMode::Prefix {
-        out.extend_from_slice(&schema.prefix());
+        schema.write_prefix(message, out).map_err(mismatch)?;
     }
-    schema
-        .write(bytes, out)
-        .map_err(|mismatch| BadRow::new("payload", Reason::SchemaMismatch, mismatch.what))
+    schema.write(message, bytes, out).map_err(mismatch)
+}
+
+fn mismatch(mismatch: Mismatch) -> BadRow {
+    BadRow::new("payload", Reason::SchemaMismatch, mismatch.what)
 }
 
 /// The value of the event, and in the mode `header` a header more: `own` is the payload as it is,
 /// `framed` what [`write`] has left.
 pub(super) fn value<'a>(
-    (schema, mode): (&Schema, SchemaMode),
+    Used { schema, mode, message }: Used<'_>,
     own: Option<&'a [u8]>,
     framed: &'a [u8],
     headers: &mut Headers,
-) -> Option<&'a [u8]> {
-    match mode {
+) -> Result<Option<&'a [u8]>, BadRow> {
+    Ok(match mode {
         SchemaMode::Validate => own,
         SchemaMode::Prefix => Some(framed),
         SchemaMode::Header => {
             // A schema without a GUID is never learnt in this mode.
-            if let Some(guid) = schema.guid_header() {
+            if let Some(guid) = schema.guid_header(message).map_err(mismatch)? {
                 headers.push(GUID_HEADER, &guid);
             }
             Some(framed)
         }
-    }
+    })
 }

@@ -34,11 +34,14 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Registry> {
     let subject = reader.parsed("WALPOST_REGISTRY_SUBJECT", |text| {
         Template::parse(text).map_err(|error| error.to_string())
     });
+    let message = reader.optional("WALPOST_REGISTRY_MESSAGE", |text| {
+        Template::parse(text).map_err(|error| error.to_string())
+    });
     let refresh = reader.duration("WALPOST_REGISTRY_REFRESH");
     let user = user(reader);
     let ca = reader.filled("WALPOST_REGISTRY_CA").map(PathBuf::from);
     let (mode, subject, refresh, user) = (mode?, subject?, refresh?, user?);
-    let schemas = mode.map(|mode| SchemaOptions { mode, subject });
+    let schemas = mode.map(|mode| SchemaOptions { mode, subject, message });
     let Some(url) = url else {
         if schemas.is_some() {
             let reason = "is required with WALPOST_REGISTRY_MODE";

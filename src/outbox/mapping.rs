@@ -59,7 +59,7 @@ pub enum Piece {
     },
 }
 
-/// A piece of a schema's subject.
+/// A piece of a schema's subject, or of the name of a message in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SubjectPiece {
     /// The topic that the event goes to, whatever decides it.
@@ -82,6 +82,7 @@ pub struct Mapping {
     topic: Option<Vec<Piece>>,
     event_type: Vec<Piece>,
     subject: Vec<SubjectPiece>,
+    message: Vec<SubjectPiece>,
     source: String,
 }
 
@@ -122,7 +123,7 @@ impl Mapping {
         options: &EventOptions,
     ) -> Result<Self, MappingError> {
         let found = search::search(columns, options);
-        let Found { roles, extensions, topic, event_type, subject } = match found {
+        let Found { roles, extensions, topic, event_type, subject, message } = match found {
             Ok(found) => found,
             Err(problems) => return Err(MappingError { table, problems }),
         };
@@ -137,6 +138,7 @@ impl Mapping {
             topic,
             event_type,
             subject,
+            message,
             source: source::of_table(options, &table),
             table,
         })
@@ -204,6 +206,12 @@ impl Mapping {
     #[must_use]
     pub fn subject(&self) -> &[SubjectPiece] {
         &self.subject
+    }
+
+    /// The name of the message, in a schema that has several; of no piece: the first one.
+    #[must_use]
+    pub fn message(&self) -> &[SubjectPiece] {
+        &self.message
     }
 
     /// The attribute `source` of rows that do not override it.

@@ -12,11 +12,11 @@
 
 mod default;
 mod encode;
-mod number;
 mod parse;
 mod scalar;
 
 use super::error::RegistryError;
+use super::payload::Json;
 use super::schema::Mismatch;
 
 /// The media type of data in Avro's binary form, as the CloudEvents SDKs and registries write it.
@@ -122,13 +122,9 @@ impl AvroSchema {
     /// It does not fit; `out` has then some of it.
     pub(super) fn write(&self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Mismatch> {
         let payload = std::str::from_utf8(payload).map_err(|_| Mismatch::new("is not UTF-8"))?;
-        encode::write(&self.root, &self.named, payload, out).map_err(|unfit| {
-            let place = match unfit.path.as_str() {
-                "" => String::new(),
-                path => format!(" at {path}"),
-            };
-            Mismatch::new(format_args!("does not fit its schema{place}: {}", unfit.what))
-        })
+        Json::read(payload)
+            .and_then(|json| encode::write(&self.root, &self.named, &json, out))
+            .map_err(Mismatch::at)
     }
 }
 

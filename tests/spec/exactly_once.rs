@@ -16,6 +16,16 @@ use crate::servers::{Database, Kafka, PATIENCE, Postgres, Settings, figure};
 mod decided;
 mod modes;
 
+/// A relay that streams in exactly-once, and writers at work.
+#[track_caller]
+fn at_work(database: &Database, kafka: &Kafka) -> (Settings, Deliveries, Walpost, Workload) {
+    let settings = prepare_once(database, kafka);
+    let deliveries = Deliveries::new(database, kafka, Repeats::Never);
+    let mut walpost = settings.start();
+    walpost.wait_until_ready();
+    (settings, deliveries, walpost, Workload::start(database, seed()))
+}
+
 /// A first start to its end: one that is interrupted before that sends again what it has sent.
 #[track_caller]
 fn begin(settings: &Settings) {
@@ -115,11 +125,7 @@ fn a_frozen_walpost_is_fenced_and_every_row_comes_once() {
 fn a_standby_does_not_disturb_the_walpost_at_work() {
     let kafka = Kafka::start();
     let database = Postgres::newest().database("once_standby");
-    let settings = prepare_once(&database, &kafka);
-    let mut deliveries = Deliveries::new(&database, &kafka, Repeats::Never);
-    let mut walpost = settings.start();
-    walpost.wait_until_ready();
-    let workload = Workload::start(&database, seed());
+    let (settings, mut deliveries, mut walpost, workload) = at_work(&database, &kafka);
     flow(&mut deliveries, &mut walpost, 2_000);
     let generation = |walpost: &Walpost| walpost.metrics().sum("walpost_producer_generation", &[]);
     let before = generation(&walpost);
@@ -137,11 +143,7 @@ fn a_standby_does_not_disturb_the_walpost_at_work() {
 fn a_killed_kafka_costs_no_row_and_repeats_none() {
     let kafka = Kafka::start();
     let database = Postgres::newest().database("once_broker");
-    let settings = prepare_once(&database, &kafka);
-    let mut deliveries = Deliveries::new(&database, &kafka, Repeats::Never);
-    let mut walpost = settings.start();
-    walpost.wait_until_ready();
-    let workload = Workload::start(&database, seed());
+    let (_, mut deliveries, mut walpost, workload) = at_work(&database, &kafka);
     for _ in 0..3 {
         flow(&mut deliveries, &mut walpost, 3_000);
         kafka.kill();
@@ -156,11 +158,7 @@ fn a_crashed_postgres_costs_no_row_and_repeats_none() {
     let kafka = Kafka::start();
     let postgres = Postgres::start(18);
     let database = postgres.database("once_crash");
-    let settings = prepare_once(&database, &kafka);
-    let mut deliveries = Deliveries::new(&database, &kafka, Repeats::Never);
-    let mut walpost = settings.start();
-    walpost.wait_until_ready();
-    let workload = Workload::start(&database, seed());
+    let (_, mut deliveries, mut walpost, workload) = at_work(&database, &kafka);
     for _ in 0..3 {
         flow(&mut deliveries, &mut walpost, 3_000);
         postgres.stop_immediate();

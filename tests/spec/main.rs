@@ -2,6 +2,8 @@
 #![cfg_attr(feature = "crash-points", expect(dead_code, reason = "tests/torture uses the rest"))]
 
 #[cfg(test)]
+mod adopt;
+#[cfg(test)]
 mod bad_rows;
 #[cfg(test)]
 mod brokers;

@@ -8,6 +8,10 @@ use std::path::Path;
 use crate::servers::registry::Registry;
 use crate::servers::{Database, Kafka, Postgres, Settings, folder, until};
 
+mod messages;
+mod tls;
+mod versions;
+
 /// An order; its total is any number.
 const ORDER: &str = r#"{"$schema": "http://json-schema.org/draft-07/schema#", "type": "object",
     "properties": {"total": {"type": "number"}}, "required": ["total"], "additionalProperties": false}"#;

@@ -31,6 +31,7 @@ mod postgres;
 pub(crate) mod proxy;
 mod record;
 pub(crate) mod registry;
+pub(crate) mod registry_tls;
 #[cfg(not(feature = "crash-points"))] // The servers are tried once, by `spec`.
 mod smoke;
 #[expect(dead_code, reason = "a handle of the whole program; its users come one by one")]

@@ -84,10 +84,17 @@ fn find_uses(files: &mut [File]) -> Result<(), String> {
             }
             Kind::Protobuf => imports(&file.text),
         };
-        file.uses = names
-            .iter()
-            .filter(|(name, subject)| *subject != file.subject && used.contains(name))
-            .cloned()
+        file.uses = used
+            .into_iter()
+            .filter_map(|used| {
+                // A folder is flat, while an import may have a path: its last name is the file's.
+                let last = match file.kind {
+                    Kind::Protobuf => used.rsplit('/').next().unwrap_or_default(),
+                    Kind::Json | Kind::Avro => used.as_str(),
+                };
+                let (_, subject) = names.iter().find(|(name, _)| name == last)?;
+                (*subject != file.subject).then(|| (used.clone(), subject.clone()))
+            })
             .collect();
     }
     Ok(())
@@ -132,7 +139,7 @@ fn collect(value: &Value, kind: Kind, used: &mut BTreeSet<String>) {
 fn imports(text: &str) -> BTreeSet<String> {
     text.lines()
         .filter_map(|line| line.trim().strip_prefix("import"))
-        .filter_map(|rest| rest.split('"').nth(1))
+        .filter_map(|rest| rest.split(['"', '\'']).nth(1))
         .map(str::to_owned)
         .collect()
 }
@@ -213,6 +220,10 @@ mod tests {
         check(
             &[("a.proto", "syntax = \"proto3\";\nimport \"b.proto\";"), ("b.proto", "")],
             Ok(&["PROTOBUF b", "PROTOBUF a b.proto=b"]),
+        );
+        check(
+            &[("a.proto", "import public 'acme/b.proto';\nimport \"x/a.proto\";"), ("b.proto", "")],
+            Ok(&["PROTOBUF b", "PROTOBUF a acme/b.proto=b"]),
         );
     }
 

@@ -22,7 +22,7 @@ const GUID: [u8; 16] = *b"\x01\x89\x79\x17\x62\x23\x10\x41\xb3\xb8\xf6\x3f\xbb\x
 
 fn in_mode(mode: SchemaMode) -> Case {
     let subject = Template::parse("{topic}-value").expect("a template");
-    order().set(|options| options.schemas = Some(SchemaOptions { mode, subject }))
+    order().set(|options| options.schemas = Some(SchemaOptions { mode, subject, message: None }))
 }
 
 fn schemas() -> Schemas {
@@ -159,7 +159,8 @@ fn a_schema_that_is_not_known_is_asked_for_by_its_subject() {
     fn check(template: &str, expected: &str) {
         let subject = Template::parse(template).expect(template);
         let mode = SchemaMode::Validate;
-        let case = order().set(|options| options.schemas = Some(SchemaOptions { mode, subject }));
+        let case = order()
+            .set(|options| options.schemas = Some(SchemaOptions { mode, subject, message: None }));
         let asked = encode(&case, &schemas());
         assert_eq!(asked, Err(Unencoded::NeedsSchema(expected.to_owned())), "{template}");
     }
@@ -187,4 +188,33 @@ fn a_payload_that_is_no_json_does_not_pass_by_a_schema() {
         panic!("broken JSON")
     };
     assert_eq!(bad.reason, Reason::InvalidJson);
+}
+
+#[test]
+fn a_message_is_the_first_of_its_schema_or_the_one_that_the_template_names() {
+    const MESSAGES: &str = "syntax = \"proto3\"; package acme;
+        message Order { double total = 1; } message OrderCreated { string total = 1; }";
+    let case = in_mode(SchemaMode::Prefix);
+    let found = record(&case, Kind::Protobuf, MESSAGES);
+    let total = 12.30_f64.to_le_bytes();
+    let expected = [&b"\0\0\0\x01\x02\0\x09"[..], &total].concat();
+    assert_eq!(found.value.as_deref(), Some(expected.as_slice()));
+    assert_eq!(found.header("content-type"), Some("application/x-protobuf"));
+
+    let by = |template: &str| {
+        let message = Template::parse(template).expect(template);
+        case.clone().set(|options| {
+            if let Some(schemas) = &mut options.schemas {
+                schemas.message = Some(message.clone());
+            }
+        })
+    };
+    let text = by("acme.{type}").with("payload", JSONB, "{\"total\": \"x\"}");
+    let found = record(&text, Kind::Protobuf, MESSAGES);
+    assert_eq!(found.value.as_deref(), Some(&b"\0\0\0\x01\x02\x02\x02\x0a\x01x"[..]));
+    check_bad(&by("{type}"), Kind::Protobuf, MESSAGES, "at total: a text is expected");
+    check_bad(&by("{aggregate_type}"), Kind::Protobuf, MESSAGES, "WALPOST_REGISTRY_MESSAGE");
+    // A schema of one type has nothing to choose.
+    let found = record(&by("{type}"), Kind::Avro, AVRO_SCHEMA);
+    assert_eq!(found.value.as_deref(), Some(&b"\0\0\0\x01\x02\x04\x04\xce"[..]));
 }

@@ -29,6 +29,13 @@ pub(super) const VARIABLES: &[Variable] = &[
     ),
     variable(
         Registry,
+        "WALPOST_REGISTRY_MESSAGE",
+        "",
+        "{type}",
+        "Template of the name of the message in a Protobuf schema; unset: the schema's first message.",
+    ),
+    variable(
+        Registry,
         "WALPOST_REGISTRY_REFRESH",
         "5m",
         "30s",

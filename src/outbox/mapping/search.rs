@@ -14,6 +14,7 @@ pub(super) struct Found {
     pub(super) topic: Option<Vec<Piece>>,
     pub(super) event_type: Vec<Piece>,
     pub(super) subject: Vec<SubjectPiece>,
+    pub(super) message: Vec<SubjectPiece>,
 }
 
 /// Finds them, or names every problem.
@@ -28,12 +29,13 @@ pub(super) fn search(
     search.check_types();
     let topic = search.resolve_topic(&options.topic);
     let event_type = search.resolve_type(&options.type_template);
-    let subject = options
-        .schemas
-        .as_ref()
-        .map_or_else(Vec::new, |schemas| search.resolve_subject(&schemas.subject));
+    let schemas = options.schemas.as_ref();
+    let subject = schemas.map(|schemas| &schemas.subject);
+    let subject = search.resolve_subject("WALPOST_REGISTRY_SUBJECT", subject);
+    let message = schemas.and_then(|schemas| schemas.message.as_ref());
+    let message = search.resolve_subject("WALPOST_REGISTRY_MESSAGE", message);
     if search.problems.is_empty() {
-        Ok(Found { roles: search.roles, extensions, topic, event_type, subject })
+        Ok(Found { roles: search.roles, extensions, topic, event_type, subject, message })
     } else {
         Err(search.problems)
     }
@@ -167,16 +169,20 @@ impl Search<'_> {
         pieces
     }
 
-    /// The template of a schema's subject, in which the role `topic` is the event's topic.
-    fn resolve_subject(&mut self, template: &Template) -> Vec<SubjectPiece> {
+    /// A template in which the role `topic` is the event's topic; of no piece when there is none.
+    fn resolve_subject(
+        &mut self,
+        variable: &'static str,
+        template: Option<&Template>,
+    ) -> Vec<SubjectPiece> {
         let mut pieces = Vec::new();
-        for part in &template.parts {
+        for part in template.map_or(&[][..], |template| &template.parts) {
             if *part == Part::Role(Role::Topic) {
                 pieces.push(SubjectPiece::Topic);
                 continue;
             }
             let one = Template { parts: vec![part.clone()] };
-            let resolved = self.resolve("WALPOST_REGISTRY_SUBJECT", &one);
+            let resolved = self.resolve(variable, &one);
             pieces.extend(resolved.into_iter().map(SubjectPiece::Row));
         }
         pieces

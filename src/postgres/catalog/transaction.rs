@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 
 use super::Catalog;
 use crate::postgres::error::Error;
@@ -85,6 +85,45 @@ impl Catalog {
                 }
             }
         }
+    }
+
+    /// Whether all of these transactions ended before everything that a slot has yet to decode. They
+    /// are named as catalog rows have them in `xmin`.
+    ///
+    /// A slot's `catalog_xmin` is taken from a record of the running transactions that lies before
+    /// its confirmed position: whatever is older had ended there (`LogicalIncreaseXminForSlot` in
+    /// src/backend/replication/logical/logical.c). It may be later than it could be, since a new slot
+    /// begins with that of the other slots, so `false` proves nothing.
+    ///
+    /// # Errors
+    ///
+    /// The connection or the query fails.
+    pub async fn ended_before_slot(&self, xids: &[String], slot: &str) -> Result<bool, Error> {
+        let sql = "SELECT catalog_xmin::text FROM pg_replication_slots WHERE slot_name = $1";
+        let rows = self.query("read the slot's xmin", sql, &[(&slot, Type::NAME)]).await?;
+        let xmin = rows.first().map_or(Ok(None), |row| row.optional_text("catalog_xmin"))?;
+        match xmin {
+            Some(xmin) => self.precede(xids, &xmin).await,
+            None => Ok(false),
+        }
+    }
+
+    /// Whether all of these transactions have lower numbers than another one.
+    ///
+    /// `xmin` stays as it is when a row is frozen, so that of a row of two thousand million
+    /// transactions ago seems to lie in the future.
+    ///
+    /// # Errors
+    ///
+    /// The connection or the query fails.
+    pub async fn precede(&self, xids: &[String], than: &str) -> Result<bool, Error> {
+        let sql = "SELECT coalesce(bool_and(
+                age(x::xid) > age(($2::text)::xid) OR age(x::xid) < 0), false) AS precede
+            FROM unnest($1::text[]) AS x";
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+            [(&xids, Type::TEXT_ARRAY), (&than, Type::TEXT)];
+        let rows = self.query("compare transactions", sql, &parameters).await?;
+        rows.first().map_or(Ok(false), |row| row.get("precede"))
     }
 
     /// The number that the next transaction will get, with the epoch.

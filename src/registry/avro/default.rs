@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::encode::write;
 use super::scalar::{bytes, length, long};
 use super::{Decimal, Named, Node};
+use crate::registry::payload::Json;
 
 /// The bytes of a field's default, which is written in a JSON of its own: bytes are a text whose
 /// characters are the bytes, and a union's default is of its first branch that fits.
@@ -98,5 +99,6 @@ fn plain_default(
     value: &Value,
     out: &mut Vec<u8>,
 ) -> Result<(), String> {
-    write(node, named, &value.to_string(), out).map_err(|unfit| unfit.what)
+    let text = value.to_string();
+    Json::read(&text).and_then(|json| write(node, named, &json, out)).map_err(|unfit| unfit.what)
 }

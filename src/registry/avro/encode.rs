@@ -1,83 +1,37 @@
 //! Writing a JSON value in the binary form of its type.
 
-use std::fmt;
+use std::borrow::Cow;
 
-use serde::Deserialize;
-use serde::de::{MapAccess, Visitor};
-use serde_json::value::RawValue;
-
-use super::scalar::{self, bytes, fixed, length, long, string, symbol};
+use super::scalar::{self, bytes, fixed, length, long, symbol};
 use super::{Field, Named, Node};
+use crate::registry::payload::{Json, Unfit, unfit};
 
-/// Levels of a payload. A schema may be of any depth by naming itself.
-const DEPTH_MAX: usize = 128;
+/// Levels of types. A payload has an end, but a schema's unions may be of any depth.
+const DEPTH_MAX: usize = 256;
 
 /// Values that are looked at for one payload: a union of unions that nearly fit must have an end.
 const STEPS_MAX: usize = 1_000_000;
-
-/// What does not fit, and where, by names of the schema only.
-#[derive(Debug)]
-pub(super) struct Unfit {
-    /// Fields from the outermost on.
-    pub(super) path: String,
-    pub(super) what: String,
-}
-
-pub(super) fn unfit<T>(what: impl Into<String>) -> Result<T, Unfit> {
-    Err(Unfit { path: String::new(), what: what.into() })
-}
-
-impl Unfit {
-    fn inside(mut self, field: &str) -> Self {
-        self.path =
-            if self.path.is_empty() { field.to_owned() } else { format!("{field}.{}", self.path) };
-        self
-    }
-}
-
-/// The members of a JSON object, in their order.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Expected<'a>(std::marker::PhantomData<&'a ()>);
-        impl<'de: 'a, 'a> Visitor<'de> for Expected<'a> {
-            type Value = Members<'a>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-                let mut members: Vec<(String, &'a RawValue)> = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Expected(std::marker::PhantomData))
-    }
-}
 
 struct Writer<'a> {
     named: &'a [Named],
     steps: usize,
 }
 
-/// Appends a JSON text as a value of this type.
+/// Appends a JSON value as a value of this type.
 pub(super) fn write(
     node: &Node,
     named: &[Named],
-    payload: &str,
+    payload: &Json<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), Unfit> {
-    Writer { named, steps: 0 }.value(node, payload.trim(), out, 0)
+    Writer { named, steps: 0 }.value(node, payload, out, 0)
 }
 
 impl Writer<'_> {
     fn value(
         &mut self,
         node: &Node,
-        text: &str,
+        json: &Json<'_>,
         out: &mut Vec<u8>,
         depth: usize,
     ) -> Result<(), Unfit> {
@@ -87,33 +41,31 @@ impl Writer<'_> {
         }
         match node {
             Node::Array(items) => {
-                let Ok(values) = serde_json::from_str::<Vec<&RawValue>>(text) else {
-                    return unfit("an array is expected");
-                };
+                let values = json.array()?;
                 if !values.is_empty() {
                     long(length(values.len()), out);
                     for value in values {
-                        self.value(items, value.get(), out, depth + 1)?;
+                        self.value(items, value, out, depth + 1)?;
                     }
                 }
                 long(0, out);
             }
             Node::Map(of) => {
-                let members = members(text)?;
+                let members = json.object()?;
                 if !members.is_empty() {
                     long(length(members.len()), out);
                     for (name, value) in members {
                         bytes(name.as_bytes(), out);
-                        self.value(of, value.get(), out, depth + 1)?;
+                        self.value(of, value, out, depth + 1)?;
                     }
                 }
                 long(0, out);
             }
-            Node::Union(branches) => self.union(branches, text, out, depth)?,
+            Node::Union(branches) => self.union(branches, json, out, depth)?,
             Node::Named(place) => match self.named.get(*place) {
-                Some(Named::Record(fields)) => self.record(fields, text, out, depth)?,
-                Some(Named::Enum(symbols)) => symbol(symbols, &string(text)?, out)?,
-                Some(Named::Fixed(size)) => fixed(*size, text, out)?,
+                Some(Named::Record(fields)) => self.record(fields, json, out, depth)?,
+                Some(Named::Enum(symbols)) => symbol(symbols, json.text()?, out)?,
+                Some(Named::Fixed(size)) => fixed(*size, json, out)?,
                 None => return unfit("its schema has a type that is not there"),
             },
             Node::Null
@@ -126,7 +78,7 @@ impl Writer<'_> {
             | Node::String
             | Node::Uuid
             | Node::Decimal(_)
-            | Node::Moment(_) => scalar::write(node, text, out)?,
+            | Node::Moment(_) => scalar::write(node, json, out)?,
         }
         Ok(())
     }
@@ -135,7 +87,7 @@ impl Writer<'_> {
     fn union(
         &mut self,
         branches: &[Node],
-        text: &str,
+        json: &Json<'_>,
         out: &mut Vec<u8>,
         depth: usize,
     ) -> Result<(), Unfit> {
@@ -143,7 +95,7 @@ impl Writer<'_> {
         let mut last = None;
         for (number, branch) in branches.iter().enumerate() {
             long(length(number), out);
-            match self.value(branch, text, out, depth + 1) {
+            match self.value(branch, json, out, depth + 1) {
                 Ok(()) => return Ok(()),
                 Err(error) => last = Some(error),
             }
@@ -159,11 +111,11 @@ impl Writer<'_> {
     fn record(
         &mut self,
         fields: &[Field],
-        text: &str,
+        json: &Json<'_>,
         out: &mut Vec<u8>,
         depth: usize,
     ) -> Result<(), Unfit> {
-        let members = members(text)?;
+        let members: &[(Cow<'_, str>, Json<'_>)] = json.object()?;
         if members.iter().any(|(name, _)| fields.iter().all(|field| field.name != *name)) {
             return unfit("it has a member that the schema has not, which would be lost");
         }
@@ -172,23 +124,15 @@ impl Writer<'_> {
             let given = members.iter().rev().find(|(name, _)| *name == field.name);
             match (given, &field.default) {
                 (Some((_, value)), _) => self
-                    .value(&field.node, value.get(), out, depth + 1)
+                    .value(&field.node, value, out, depth + 1)
                     .map_err(|error| error.inside(&field.name))?,
                 (None, Some(default)) => out.extend_from_slice(default),
                 // Nothing, where nothing is allowed.
                 (None, None) => self
-                    .value(&field.node, "null", out, depth + 1)
-                    .map_err(|_| Unfit { path: String::new(), what: "it is missing".to_owned() })
-                    .map_err(|error| error.inside(&field.name))?,
+                    .value(&field.node, &Json::Null, out, depth + 1)
+                    .map_err(|_| Unfit::new("it is missing").inside(&field.name))?,
             }
         }
         Ok(())
-    }
-}
-
-fn members(text: &str) -> Result<Vec<(String, &RawValue)>, Unfit> {
-    match serde_json::from_str::<Members<'_>>(text) {
-        Ok(Members(members)) => Ok(members),
-        Err(_) => unfit("an object is expected"),
     }
 }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use super::number::PRECISION_MAX;
 use super::{Decimal, Field, Moment, MomentKind, Named, Node, default};
+use crate::registry::number::PRECISION_MAX;
 
 /// Reads one schema after the other into one set of names.
 #[derive(Debug, Default)]

@@ -3,44 +3,47 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::encode::{Unfit, unfit};
-use super::number::{big_endian, integer, scaled};
 use super::{Decimal, Moment, MomentKind, Node};
+use crate::registry::number::{big_endian, integer, scaled};
+use crate::registry::payload::{Json, Unfit, unfit};
 
-/// Appends a JSON text as a value of this type, which is none that holds others.
-pub(super) fn write(node: &Node, text: &str, out: &mut Vec<u8>) -> Result<(), Unfit> {
+/// Appends a JSON value as a value of this type, which is none that holds others.
+pub(super) fn write(node: &Node, json: &Json<'_>, out: &mut Vec<u8>) -> Result<(), Unfit> {
     match node {
-        Node::Null if text == "null" => {}
-        Node::Boolean if text == "true" => out.push(1),
-        Node::Boolean if text == "false" => out.push(0),
-        Node::Boolean => return unfit("true or false is expected"),
-        Node::Int => match integer(text).and_then(|number| i32::try_from(number).ok()) {
+        Node::Null if *json == Json::Null => {}
+        Node::Boolean => match json {
+            Json::Boolean(value) => out.push(u8::from(*value)),
+            Json::Null | Json::Number(_) | Json::Text(_) | Json::Array(_) | Json::Object(_) => {
+                return unfit("true or false is expected");
+            }
+        },
+        Node::Int => match integer(number(json)).and_then(|number| i32::try_from(number).ok()) {
             Some(number) => long(i64::from(number), out),
             None => return unfit("an integer of 32 bits is expected"),
         },
-        Node::Long => match integer(text) {
+        Node::Long => match integer(number(json)) {
             Some(number) => long(number, out),
             None => return unfit("an integer of 64 bits is expected"),
         },
-        Node::Float => match float(text) {
+        Node::Float => match float(number(json)) {
             Some(number) => out.extend_from_slice(&number.to_le_bytes()),
             None => return unfit("a number of 32 bits is expected"),
         },
-        Node::Double => match double(text) {
+        Node::Double => match double(number(json)) {
             Some(number) => out.extend_from_slice(&number.to_le_bytes()),
             None => return unfit("a number of 64 bits is expected"),
         },
-        Node::String => bytes(string(text)?.as_bytes(), out),
-        Node::Uuid => match string(text)? {
-            uuid if is_uuid(&uuid) => bytes(uuid.as_bytes(), out),
+        Node::String => bytes(json.text()?.as_bytes(), out),
+        Node::Uuid => match json.text()? {
+            uuid if is_uuid(uuid) => bytes(uuid.as_bytes(), out),
             _ => return unfit("a UUID is expected"),
         },
-        Node::Bytes => match STANDARD.decode(string(text)?) {
+        Node::Bytes => match STANDARD.decode(json.text()?) {
             Ok(decoded) => bytes(&decoded, out),
             Err(_) => return unfit("Base64 is expected"),
         },
-        Node::Decimal(decimal) => self::decimal(*decimal, text, out)?,
-        Node::Moment(moment) => self::moment(*moment, text, out)?,
+        Node::Decimal(decimal) => self::decimal(*decimal, json, out)?,
+        Node::Moment(moment) => self::moment(*moment, json, out)?,
         Node::Null | Node::Array(_) | Node::Map(_) | Node::Union(_) | Node::Named(_) => {
             return unfit("null is expected");
         }
@@ -49,8 +52,8 @@ pub(super) fn write(node: &Node, text: &str, out: &mut Vec<u8>) -> Result<(), Un
 }
 
 /// Bytes of a length that the schema says.
-pub(super) fn fixed(size: usize, text: &str, out: &mut Vec<u8>) -> Result<(), Unfit> {
-    match STANDARD.decode(string(text)?) {
+pub(super) fn fixed(size: usize, json: &Json<'_>, out: &mut Vec<u8>) -> Result<(), Unfit> {
+    match STANDARD.decode(json.text()?) {
         Ok(decoded) if decoded.len() == size => {
             out.extend_from_slice(&decoded);
             Ok(())
@@ -59,10 +62,11 @@ pub(super) fn fixed(size: usize, text: &str, out: &mut Vec<u8>) -> Result<(), Un
     }
 }
 
-pub(super) fn string(text: &str) -> Result<String, Unfit> {
-    match serde_json::from_str(text) {
-        Ok(text) => Ok(text),
-        Err(_) => unfit("a text is expected"),
+/// The text of a number; nothing, which is none, for another value.
+fn number<'a>(json: &'a Json<'_>) -> &'a str {
+    match json {
+        Json::Number(text) => text,
+        Json::Null | Json::Boolean(_) | Json::Text(_) | Json::Array(_) | Json::Object(_) => "",
     }
 }
 
@@ -75,21 +79,23 @@ fn is_uuid(text: &str) -> bool {
 }
 
 fn double(text: &str) -> Option<f64> {
-    let is_number = text.starts_with(|c: char| c == '-' || c.is_ascii_digit());
-    text.parse::<f64>().ok().filter(|number| is_number && number.is_finite())
+    text.parse::<f64>().ok().filter(|number| number.is_finite())
 }
 
 fn float(text: &str) -> Option<f32> {
-    let is_number = text.starts_with(|c: char| c == '-' || c.is_ascii_digit());
-    text.parse::<f32>().ok().filter(|number| is_number && number.is_finite())
+    text.parse::<f32>().ok().filter(|number| number.is_finite())
 }
 
 /// The text of a number, which may stand in quotes.
-fn decimal(decimal: Decimal, text: &str, out: &mut Vec<u8>) -> Result<(), Unfit> {
+fn decimal(decimal: Decimal, json: &Json<'_>, out: &mut Vec<u8>) -> Result<(), Unfit> {
     let Decimal { precision, scale, fixed } = decimal;
-    let quoted = if text.starts_with('"') { Some(string(text)?) } else { None };
-    let Some((negative, digits)) = scaled(quoted.as_deref().unwrap_or(text), scale, precision)
-    else {
+    let text = match json {
+        Json::Text(text) => text,
+        Json::Null | Json::Boolean(_) | Json::Number(_) | Json::Array(_) | Json::Object(_) => {
+            number(json)
+        }
+    };
+    let Some((negative, digits)) = scaled(text, scale, precision) else {
         return unfit(format!(
             "a number of at most {precision} digits, {scale} of them after the point, is expected"
         ));
@@ -110,12 +116,11 @@ fn decimal(decimal: Decimal, text: &str, out: &mut Vec<u8>) -> Result<(), Unfit>
 }
 
 /// An integer is the count itself; a text is turned into it, and must be one exactly.
-fn moment(moment: Moment, text: &str, out: &mut Vec<u8>) -> Result<(), Unfit> {
+fn moment(moment: Moment, json: &Json<'_>, out: &mut Vec<u8>) -> Result<(), Unfit> {
     let milliseconds_of_a_day = (moment.kind, moment.unit) == (MomentKind::Time, 1_000_000);
     let small = moment.kind == MomentKind::Date || milliseconds_of_a_day;
-    let count = if text.starts_with('"') {
-        let written = string(text)?;
-        match nanoseconds(moment.kind, &written) {
+    let count = if let Json::Text(written) = json {
+        match nanoseconds(moment.kind, written) {
             Some(nanos) if nanos % i128::from(moment.unit) == 0 => {
                 i64::try_from(nanos / i128::from(moment.unit)).ok()
             }
@@ -123,7 +128,7 @@ fn moment(moment: Moment, text: &str, out: &mut Vec<u8>) -> Result<(), Unfit> {
             None => None,
         }
     } else {
-        integer(text)
+        integer(number(json))
     };
     match count {
         Some(count) if !small || i32::try_from(count).is_ok() => {

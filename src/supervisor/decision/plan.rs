@@ -146,6 +146,15 @@ impl Found {
         Ok(Plan { objections, action: Action::Set, record, missing: None })
     }
 
+    /// The first record, at a place up to which somebody else has sent the rows.
+    ///
+    /// # Errors
+    /// Publication or tables are not as they must be.
+    pub(crate) fn adopt(&self, config: &Config, mark: Mark) -> Result<Plan, Failure> {
+        let record = self.renewed(config, self.fit()?, mark);
+        Ok(Plan { objections: Vec::new(), action: Action::Set, record, missing: None })
+    }
+
     /// Publication and tables as they must be.
     fn fit(&self) -> Result<&Watched, Failure> {
         self.watched.as_ref().map_err(|unfit| {

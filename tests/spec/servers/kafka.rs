@@ -1,13 +1,15 @@
 //! An Apache Kafka broker.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use rdkafka::ClientConfig;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
+use rdkafka::metadata::MetadataPartition;
 use rdkafka::topic_partition_list::Offset;
+use rdkafka::{ClientConfig, Message as _};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
@@ -267,30 +269,13 @@ impl Kafka {
         let metadata = consumer.fetch_metadata(None, PATIENCE).unwrap_or_else(|error| {
             panic!("Kafka at {} does not answer: {error}", self.bootstrap())
         });
-        let mut partitions = TopicPartitionList::new();
-        for topic in metadata.topics().iter().filter(|topic| topics.contains(&topic.name())) {
-            for partition in topic.partitions() {
-                partitions
-                    .add_partition_offset(topic.name(), partition.id(), Offset::Beginning)
-                    .unwrap();
-            }
-        }
-        consumer.assign(&partitions).unwrap();
         let mut records = Vec::new();
-        let mut unfinished = partitions.count();
-        let deadline = Instant::now() + PATIENCE;
-        while unfinished > 0 {
-            assert!(Instant::now() < deadline, "no end of {topics:?} in sight after {PATIENCE:?}");
-            match consumer.poll(std::time::Duration::from_millis(100)) {
-                Some(Ok(message)) => records.push(Record::from(&message)),
-                // The end by the isolation level's own count; a watermark also counts transaction markers.
-                Some(Err(KafkaError::PartitionEOF(_))) => unfinished -= 1,
-                Some(Err(error)) => panic!("cannot read {topics:?}: {error}"),
-                None => {}
+        for name in topics {
+            if let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == *name) {
+                let partitions = topic.partitions().iter().map(MetadataPartition::id);
+                records.extend(read_topic(&consumer, name, partitions));
             }
         }
-        let place = |name: &str| topics.iter().position(|topic| *topic == name);
-        records.sort_by_key(|record| (place(&record.topic), record.partition, record.offset));
         records
     }
 
@@ -318,6 +303,46 @@ impl Kafka {
     fn dir(&self) -> &str {
         self.folder.path().to_str().unwrap()
     }
+}
+
+/// The records of a topic, partition after partition, up to where each ended when this began: with a
+/// writer at work a reader hardly ever meets the end itself.
+#[track_caller]
+fn read_topic(
+    consumer: &BaseConsumer,
+    topic: &str,
+    partitions: impl Iterator<Item = i32>,
+) -> Vec<Record> {
+    let (mut unfinished, mut places) = (BTreeMap::new(), TopicPartitionList::new());
+    for partition in partitions {
+        let (_, end) = consumer
+            .fetch_watermarks(topic, partition, PATIENCE)
+            .unwrap_or_else(|error| panic!("no end of `{topic}`/{partition}: {error}"));
+        unfinished.insert(partition, end);
+        places.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
+    }
+    consumer.assign(&places).unwrap();
+    let mut records = Vec::new();
+    let deadline = Instant::now() + PATIENCE;
+    while !unfinished.is_empty() {
+        assert!(Instant::now() < deadline, "no end of `{topic}` in sight after {PATIENCE:?}");
+        match consumer.poll(std::time::Duration::from_millis(100)) {
+            Some(Ok(message)) => {
+                let partition = message.partition();
+                if unfinished.get(&partition).is_some_and(|end| message.offset() + 1 >= *end) {
+                    unfinished.remove(&partition);
+                }
+                records.push(Record::from(&message));
+            }
+            // A watermark also counts the markers of transactions, which no reader sees: so this is
+            // the end wherever nobody writes.
+            Some(Err(KafkaError::PartitionEOF(partition))) => drop(unfinished.remove(&partition)),
+            Some(Err(error)) => panic!("cannot read `{topic}`: {error}"),
+            None => {}
+        }
+    }
+    records.sort_by_key(|record| (record.partition, record.offset));
+    records
 }
 
 impl Drop for Kafka {

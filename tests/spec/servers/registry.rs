@@ -9,9 +9,6 @@ use tempfile::TempDir;
 
 use super::{folder, free_ports, script};
 
-/// Where Confluent's API is.
-const PATH: &str = "/apis/ccompat/v7";
-
 /// A registry that keeps its schemas in memory, under the rule `BACKWARD`.
 #[derive(Debug)]
 pub(crate) struct Registry {
@@ -20,6 +17,9 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
+    /// Where Confluent's API is.
+    pub(super) const PATH: &str = "/apis/ccompat/v7";
+
     /// The registry that the tests of this process share; a subject belongs to one test.
     pub(crate) fn shared() -> &'static Self {
         static REGISTRY: OnceLock<Registry> = OnceLock::new();
@@ -38,7 +38,12 @@ impl Registry {
 
     /// Its URL.
     pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}{PATH}", self.port)
+        format!("http://127.0.0.1:{}{}", self.port, Self::PATH)
+    }
+
+    /// Its port.
+    pub(super) const fn port(&self) -> u16 {
+        self.port
     }
 
     /// A door in front of it, which is open.
@@ -79,7 +84,7 @@ impl Door {
 
     /// The registry's URL through the door.
     pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}{PATH}", self.port)
+        format!("http://127.0.0.1:{}{}", self.port, Registry::PATH)
     }
 
     /// Ends every connection from now on.

@@ -64,6 +64,16 @@ pub(super) fn integer(text: &str) -> Option<i64> {
     })
 }
 
+/// The number as an integer of 64 bits without a sign.
+pub(super) fn unsigned(text: &str) -> Option<u64> {
+    // 20 digits are the most that fit.
+    let (negative, digits) = scaled(text, 0, 20)?;
+    if negative {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |sum, digit| sum.checked_mul(10)?.checked_add(u64::from(*digit)))
+}
+
 /// Two's complement, the most significant byte first, no longer than it must be.
 pub(super) fn big_endian(negative: bool, digits: &[u8]) -> Vec<u8> {
     // The least significant byte first.
@@ -139,6 +149,10 @@ mod tests {
         assert_eq!(integer("9223372036854775808"), None);
         assert_eq!(integer("9007199254740993"), Some(9_007_199_254_740_993));
         assert_eq!(integer("1.5"), None);
+        assert_eq!(unsigned("18446744073709551615"), Some(u64::MAX));
+        assert_eq!(unsigned("18446744073709551616"), None);
+        assert_eq!(unsigned("-1"), None);
+        assert_eq!(unsigned("-0"), Some(0));
     }
 
     #[test]

@@ -1,0 +1,80 @@
+"""The tables of a run, the figures of the README, and the ratios that the project holds itself to."""
+
+import re
+import statistics
+
+# Against whom each is measured, in the same run.
+RATIOS = [("walpost", "pg_recvlogical"), ("walpost-exactly-once", "walpost"), ("walpost-structured", "walpost"),
+          ("walpost-tls", "walpost"), ("walpost-2-shards", "walpost"), ("walpost-validate", "walpost"),
+          ("walpost-avro", "walpost"), ("walpost-protobuf", "walpost"), ("walpost", "debezium"),
+          ("walpost", "debezium-tuned")]
+MIB = 2**20
+
+
+def medians(runs):
+    return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+
+
+def rate(result, shape, tool, seconds="seconds"):
+    runs = result["drains"].get(shape, {}).get(tool)
+    return runs and result["rows_of"][shape] / medians(runs)[seconds]
+
+
+def drains(result):
+    yield (f"{'rows a tx':>9} {'tool':<21} {'rows/s':>9} {'with start':>10} {'CPU s/M':>8} {'walsender':>9} "
+           f"{'broker':>7} {'peak MiB':>8}")
+    for shape, tools in result["drains"].items():
+        million = result["rows_of"][shape] / 1e6
+        for tool, runs in tools.items():
+            run = medians(runs)
+            yield (f"{shape:>9} {tool:<21} {rate(result, shape, tool):>9,.0f} "
+                   f"{rate(result, shape, tool, 'seconds_with_start'):>10,.0f} {run['cpu'] / million:>8.2f} "
+                   f"{run['walsender_cpu'] / million:>9.2f} {run['broker_cpu'] / million:>7.2f} "
+                   f"{run['memory'] / MIB:>8.0f}")
+        for one, other in RATIOS:
+            if tools.get(one) and tools.get(other):
+                ratio = rate(result, shape, one) / rate(result, shape, other)
+                yield f"{shape:>9} {one} / {other}: {ratio:.2f}"
+
+
+def latencies(result):
+    if result["latency"]:
+        yield f"{'commits/s':>9} {'from … to':<25} {'p50 ms':>7} {'p90':>7} {'p99':>7} {'max':>8} {'events':>9}"
+    for commits, measured in result["latency"].items():
+        for what, times in measured.items():
+            what = "commit to consumer" if what == "walpost" else what
+            yield (f"{commits:>9} {what:<25} {times['p50_ms']:>7.1f} {times['p90_ms']:>7.1f} {times['p99_ms']:>7.1f} "
+                   f"{times['max_ms']:>8.1f} {times['events']:>9,}")
+        floors = [times for what, times in measured.items() if what != "walpost"]
+        above = [measured["walpost"][cut] - sum(floor[cut] for floor in floors) for cut in ("p50_ms", "p99_ms")]
+        yield (f"{commits:>9} above the sum of both: p50 {above[0]:.1f} ms, p99 {above[1]:.1f} ms; "
+               f"{measured['walpost']['walpost_cores']:.2f} cores of walpost")
+
+
+def starts(result):
+    if not (measured := result["starts"]):
+        return
+    yield (f"start to first event: {measured['start_ms']:.0f} ms, of these Postgres' own {measured['postgres_start_ms']:.0f} "
+           f"(pg_recvlogical's first byte)")
+    for kill in ("SIGKILL", "SIGTERM"):
+        gap = measured[kill]
+        yield (f"takeover after {kill}: nothing for {gap['gap_ms']:.0f} ms, at worst {gap['worst_gap_ms']:.0f}; "
+               f"repeats at most {gap['repeats']}")
+    yield f"idle: {measured['idle_memory'] / MIB:.0f} MiB"
+
+
+def text(result):
+    head = (f"{result['rows']:,} rows, median of {result['runs']}; Postgres 15, Kafka, {result['cores']} cores, "
+            f"{result['machine']}")
+    parts = [head, *("\n".join(part(result)) for part in (drains, latencies, starts))]
+    return "\n\n".join(part for part in parts if part) + "\n\nall ids arrived, each once\n"
+
+
+def write_readme(path, result):
+    """Puts the tables between the two marks of the page."""
+    page = path.read_text()
+    block = f"<!-- bench -->\n```text\n{text(result)}```\n<!-- end bench -->"
+    page, count = re.subn(r"<!-- bench -->.*?<!-- end bench -->", lambda _: block, page, flags=re.S)
+    if count != 1:
+        raise SystemExit(f"{path} has no place for the figures, from <!-- bench --> to <!-- end bench -->")
+    path.write_text(page)
