@@ -18,20 +18,20 @@ lint: ## format, clippy and rustdoc, each without a warning
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
 
 test: ## all tests, with real Postgres 14 to 18, Kafka and schema registry (about half an hour the first time)
-	@deploy/dev/install build postgres-14 postgres-16 postgres-17 postgres-18 kafka apicurio pgbouncer faketime valgrind
+	@deploy/dev/install build postgres-14 postgres-16 postgres-17 postgres-18 kafka apicurio oidc pgbouncer faketime valgrind
 	@# Most tests wait for servers, so one more than two cores would take at once is no load.
 	cargo test --locked -- --test-threads=3
 	cargo test --locked --features crash-points,mutants --test torture -- --test-threads 1
 
-test-tools: ## dependencies, scripts, compose file, chart, its pod, alerts, dashboards, status page, events, consumers, schemas, moving over from Debezium: each by its real tool
-	@set -e; for tool in deny shell demo compose helm pod examples alerts monitoring metrics page sdk consumers registry debezium; do echo "== deploy/test-tools/$$tool"; deploy/test-tools/$$tool; done
+test-tools: ## dependencies, scripts, compose file, chart, its pod, alerts, dashboards, status page, events, consumers, schemas, guides, moving over from Debezium: each by its real tool
+	@set -e; for tool in deny shell demo compose helm pod examples alerts monitoring metrics page sdk consumers registry docs debezium msk-iam; do echo "== deploy/test-tools/$$tool"; deploy/test-tools/$$tool; done
 
 bench: ## speed beside pg_recvlogical, latency (1,000,000 rows; a quick look: ROWS=100000 RUNS=1 make bench)
 	@deploy/bench/run
 
-torture: ## faults until something gives: MODE=at-least-once|exactly-once MINUTES=… SEED=…, or POINT=name (tests/README.md)
+torture: ## faults until something gives: MODE=at-least-once|exactly-once MINUTES=… SEED=…, FULL=1 JOBS=…, or POINT=name (tests/README.md)
 	@deploy/dev/install build postgres-18 kafka
-	@MODE='$(MODE)' MINUTES='$(MINUTES)' SEED='$(SEED)' POINT='$(POINT)' deploy/dev/torture
+	@MODE='$(MODE)' MINUTES='$(MINUTES)' SEED='$(SEED)' POINT='$(POINT)' FULL='$(FULL)' SEGMENTS='$(SEGMENTS)' JOBS='$(JOBS)' deploy/dev/torture
 
 test-kubernetes: ## the chart on a real API server (which is built the first time: 10 minutes and more)
 	@deploy/test-kubernetes

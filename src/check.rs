@@ -16,11 +16,14 @@ mod brokers;
 mod checkpoint;
 mod configuration;
 mod connection;
+mod consumers;
 mod copies;
 mod creation;
 mod database;
 mod event_topic;
+mod login;
 mod long_transactions;
+mod messages;
 mod publication;
 mod registry;
 mod remedy;
@@ -168,6 +171,7 @@ async fn of_stream(config: &Config) -> Vec<Finding> {
             findings.push(transactions::right(config, &right));
             findings.extend(transactions::findings(config, cluster));
         }
+        findings.extend(consumers::ask(config).await);
     }
     findings
 }

@@ -25,6 +25,7 @@ pub use attribute::{check_extension_name, extension_name_is_long};
 pub use dead_letter::DeadLetterContext;
 pub use encoder::{Encoder, Event, OptionsError, Unencoded};
 pub use headers::Headers;
+pub(crate) use json::{Invalid, LoneSurrogate, Nesting, for_each_member, unescape};
 pub use media_type::check_media_type;
 pub(crate) use media_type::is_json;
 pub use source::check_source;

@@ -95,8 +95,10 @@ pub struct Config {
     pub kafka: KafkaOptions,
     /// `WALPOST_NAME`
     pub name: String,
-    /// `WALPOST_TABLE`; never empty.
+    /// `WALPOST_TABLE`; empty only where there are messages.
     pub tables: Vec<TableName>,
+    /// `WALPOST_MESSAGES`; `None` without.
+    pub messages: Option<String>,
     /// `WALPOST_SLOT`
     pub slot: String,
     /// `WALPOST_PUBLICATION`
@@ -132,6 +134,8 @@ pub struct Config {
     pub max_in_flight: u64,
     /// `WALPOST_PRUNE_AFTER`; `None` is `off`.
     pub prune_after: Option<Duration>,
+    /// `WALPOST_CONSUMER_GROUPS`
+    pub consumer_groups: Vec<String>,
     /// `WALPOST_SHUTDOWN_TIMEOUT`
     pub shutdown_timeout: Duration,
     /// `WALPOST_HTTP_ADDR`; `None` is `off`.
@@ -196,6 +200,9 @@ impl Config {
             reader.derived("WALPOST_NAME", &config.name);
             reader.derived("WALPOST_CHECKPOINT_TOPIC", &config.checkpoint_topic);
             reader.derived("PGDATABASE", &config.database.database);
+            if config.tables.is_empty() {
+                reader.derived("WALPOST_TABLE", "");
+            }
         }
         let (effective, warnings) = reader.finish()?;
         match config {
@@ -267,7 +274,7 @@ fn read(reader: &mut Reader<'_>, needs: Needs) -> Option<Config> {
     let reserved = checkpoint_topic.iter().chain(&dlq_topic).cloned().collect();
     let events = events_and_registry(reader, &database.database, reserved);
     let wal_sender_timeout = reader.duration("WALPOST_WAL_SENDER_TIMEOUT");
-    let tables = reader.parsed("WALPOST_TABLE", events::tables);
+    let (messages, tables) = events::sources(reader);
     let delivery = delivery(reader);
     let http = http(reader);
     let process = Process {
@@ -283,6 +290,7 @@ fn read(reader: &mut Reader<'_>, needs: Needs) -> Option<Config> {
     let create = reader.boolean("WALPOST_CREATE");
     let snapshot = reader
         .word("WALPOST_SNAPSHOT", &[("initial", Snapshot::Initial), ("never", Snapshot::Never)]);
+    refuse_pruning_of_nothing(reader, tables.as_deref(), delivery.as_ref());
     let (name, delivery, (http_addr, http_auth)) = (name?, delivery?, http?);
     let (events, registry) = events?;
     database.application_name = format!("walpost/{name}");
@@ -292,6 +300,7 @@ fn read(reader: &mut Reader<'_>, needs: Needs) -> Option<Config> {
         kafka,
         name,
         tables: tables?,
+        messages,
         slot: slot?,
         publication: publication?,
         shards: shards?,
@@ -309,6 +318,7 @@ fn read(reader: &mut Reader<'_>, needs: Needs) -> Option<Config> {
         topic_replication: delivery.topic_replication,
         max_in_flight: delivery.max_in_flight,
         prune_after: delivery.prune_after,
+        consumer_groups: delivery.consumer_groups,
         shutdown_timeout: delivery.shutdown_timeout,
         http_addr,
         http_auth,
@@ -344,6 +354,7 @@ struct DeliveryOptions {
     topic_replication: Option<i32>,
     max_in_flight: u64,
     prune_after: Option<Duration>,
+    consumer_groups: Vec<String>,
     shutdown_timeout: Duration,
 }
 
@@ -406,6 +417,28 @@ fn prune_after(text: &str) -> Result<Option<Duration>, String> {
     }
 }
 
+/// Each takes a client of its own, with a connection to each broker.
+const CONSUMER_GROUPS_MAX: usize = 32;
+
+/// Names between commas. Kafka takes any text as one that is not empty, so a name with a comma in
+/// it cannot be said here.
+fn consumer_groups(text: &str) -> Result<Vec<String>, String> {
+    let mut groups: Vec<String> = Vec::new();
+    for name in text.split(',').map(str::trim) {
+        if name.is_empty() || name.chars().any(char::is_control) {
+            return Err("expected names of consumer groups between commas".to_owned());
+        }
+        if groups.iter().any(|known| known == name) {
+            return Err(format!("names group {name} twice"));
+        }
+        groups.push(name.to_owned());
+    }
+    if groups.len() > CONSUMER_GROUPS_MAX {
+        return Err(format!("names more than {CONSUMER_GROUPS_MAX} groups"));
+    }
+    Ok(groups)
+}
+
 fn delivery(reader: &mut Reader<'_>) -> Option<DeliveryOptions> {
     let delivery = reader.word(
         "WALPOST_DELIVERY",
@@ -421,6 +454,8 @@ fn delivery(reader: &mut Reader<'_>) -> Option<DeliveryOptions> {
     let topic_replication = count("WALPOST_TOPIC_REPLICATION");
     let max_in_flight = reader.size("WALPOST_MAX_IN_FLIGHT");
     let prune_after = reader.parsed("WALPOST_PRUNE_AFTER", prune_after);
+    let consumer_groups =
+        reader.optional("WALPOST_CONSUMER_GROUPS", consumer_groups).unwrap_or_default();
     let shutdown_timeout = reader.duration("WALPOST_SHUTDOWN_TIMEOUT");
     Some(DeliveryOptions {
         delivery: delivery?,
@@ -430,8 +465,24 @@ fn delivery(reader: &mut Reader<'_>) -> Option<DeliveryOptions> {
         topic_replication,
         max_in_flight: max_in_flight?,
         prune_after: prune_after?,
+        consumer_groups,
         shutdown_timeout: shutdown_timeout?,
     })
+}
+
+fn refuse_pruning_of_nothing(
+    reader: &mut Reader<'_>,
+    tables: Option<&[TableName]>,
+    delivery: Option<&DeliveryOptions>,
+) {
+    let no_table = tables.is_some_and(<[TableName]>::is_empty);
+    if no_table && delivery.is_some_and(|delivery| delivery.prune_after.is_some()) {
+        reader.problem(
+            "WALPOST_PRUNE_AFTER",
+            None,
+            "has no table to delete from: WALPOST_MESSAGES is set, and WALPOST_TABLE is not",
+        );
+    }
 }
 
 fn http(reader: &mut Reader<'_>) -> Option<(Option<SocketAddr>, Option<HttpAuth>)> {

@@ -154,7 +154,7 @@ impl Failure {
         Self::halt(
             HaltCode::Authentication,
             format!("kafka refuses walpost: {error}"),
-            "check KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD and KAFKA_SECURITY_PROTOCOL; walpost tries again by itself",
+            "check KAFKA_SASL_MECHANISM and what goes with it (user and password, or client and secret) and KAFKA_SECURITY_PROTOCOL; `walpost check` says more; walpost tries again by itself",
         )
     }
 

@@ -25,7 +25,7 @@
 //! - [`pgoutput`]: bytes → logical message. [`outbox`]: logical message → row, by roles.
 //! - [`route`]: topic and key. [`cloudevent`]: row → event, in binary and structured mode.
 //! - [`shard`]: which rows are those of one stream of several.
-//! - [`registry`]: the schema that a payload has to fit, from a schema registry.
+//! - [`request`]: one HTTP request. [`registry`]: the schema that a payload has to fit, from a schema registry.
 //! - [`kafka`]: the ordered producer, the checkpoint topic, walpost's own topics.
 //! - [`prune`]: which rows are proven delivered, and deleting them.
 //! - [`setup`]: what the database needs, as statements.
@@ -65,6 +65,8 @@ pub mod pgoutput;
 pub mod outbox;
 
 pub mod route;
+
+pub mod request;
 
 pub mod registry;
 

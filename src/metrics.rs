@@ -5,6 +5,7 @@
 //! pipeline is stuck, which is when they matter. [`Metrics`] adds what only Prometheus wants.
 
 pub mod catalog;
+mod consumers;
 mod merge;
 mod process;
 mod refresh;
@@ -65,6 +66,7 @@ struct Shared {
     outbox_rows: Gauge,
     outbox_bytes: Gauge,
     pruned_rows: Counter,
+    nontransactional_messages: Counter,
     partition_changes: Counter,
     bad_rows: Family<Counter>,
     dead_letters: Family<Counter>,
@@ -92,6 +94,8 @@ impl Metrics {
             outbox_rows: registry.gauge("walpost_outbox_rows", &[]),
             outbox_bytes: registry.gauge("walpost_outbox_bytes", &[]),
             pruned_rows: registry.counter("walpost_pruned_rows_total", &[]),
+            nontransactional_messages: registry
+                .counter("walpost_nontransactional_messages_total", &[]),
             partition_changes: registry.counter("walpost_partition_changes_total", &[]),
             bad_rows: reasons(|registry, labels| {
                 registry.counter("walpost_bad_rows_total", labels)
@@ -186,6 +190,11 @@ impl Metrics {
     /// Rows were deleted that were proven to be delivered.
     pub fn pruned_rows(&self, rows: u64) {
         self.shared.pruned_rows.increment(rows);
+    }
+
+    /// A message of the outbox's prefix was left out, as it was not part of a transaction.
+    pub fn nontransactional_message(&self) {
+        self.shared.nontransactional_messages.increment(1);
     }
 
     /// A topic was found to have another number of partitions than before.

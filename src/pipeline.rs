@@ -54,9 +54,11 @@ mod confirm;
 mod encoded;
 mod keys;
 mod letter;
+mod messages;
 mod pace;
 mod question;
 mod refusal;
+mod reminder;
 mod rows;
 mod schema;
 mod snapshot;
@@ -76,6 +78,7 @@ pub(crate) use tell::{KnownTopics, Teller, Trouble};
 use confirm::CHECKPOINT_INTERVAL;
 use pace::Pace;
 use question::{Answer, Question, answer};
+use reminder::Reminder;
 use rows::{Rows, Until};
 use schema::{SchemaQuestion, schema_answer};
 use snapshot::{Snapshot, next_batch};
@@ -252,6 +255,7 @@ pub(crate) struct Pipeline {
     received: Lsn,
     server_end: Lsn,
     confirmed_at: Option<Instant>,
+    reminder: Reminder,
     stored_at: Option<Instant>,
     said_at: Instant,
     was_blocked: bool,
@@ -315,6 +319,7 @@ impl Pipeline {
             received: mark.resume_lsn,
             server_end: mark.resume_lsn,
             confirmed_at: None,
+            reminder: Reminder::new(now),
             stored_at: None,
             said_at: now,
             was_blocked: false,
@@ -362,7 +367,7 @@ impl Pipeline {
     /// Cancel safe: every arm is one cancel-safe receive. The order is the policy: what frees
     /// memory and moves the slot comes before what takes new work.
     async fn select(&mut self, drain: &mut watch::Receiver<bool>) -> Action {
-        if self.unread && self.may_take() {
+        if self.unread && self.may_take() && !self.status_is_due() {
             return Action::Bytes(0);
         }
         let may_read = self.may_take();
@@ -442,6 +447,12 @@ impl Pipeline {
         ))
     }
 
+    /// Rows wait for this: on a machine that gives us little time, what one read has brought may take
+    /// longer than the server waits for a word.
+    fn status_is_due(&self) -> bool {
+        Instant::now() >= self.status_due
+    }
+
     fn may_take(&self) -> bool {
         self.draining.is_none()
             && self.fatal.is_none()
@@ -484,6 +495,7 @@ impl Pipeline {
             Action::StatusDue => self.send_status().await?,
             Action::Tick => {
                 self.notice_silence()?;
+                self.remind_kafka();
                 if let Some(outcome) = self.fatal_without_cause()? {
                     return Ok(Some(outcome));
                 }

@@ -1,5 +1,7 @@
 //! Where an event goes: the topic, and the key that decides its partition.
 
+use std::io::Write as _;
+
 use crate::outbox::bad_row::{BadRow, Reason};
 use crate::outbox::bytea;
 use crate::outbox::column::ColumnType;
@@ -53,6 +55,38 @@ pub fn check_topic_template(template: &Template) -> Result<(), String> {
         return Err(format!("topic template begins with {CHECKPOINT_TOPICS}, as walpost's own do"));
     }
     whole.map_or(Ok(()), |name| check_topic(&name).map_err(|(_, what)| format!("topic {what}")))
+}
+
+/// Whether a template may have made this topic of some row.
+#[must_use]
+pub fn may_become(template: &Template, topic: &str) -> bool {
+    !topic.starts_with(CHECKPOINT_TOPICS) && check_topic(topic).is_ok() && {
+        let mut rest = topic;
+        let mut any = false;
+        for (place, part) in template.parts.iter().enumerate() {
+            let Part::Literal(text) = part else {
+                // Every column in it has a text, of any length. One after the other is one.
+                rest = match rest.char_indices().nth(1) {
+                    Some((at, _)) => rest.split_at(at).1,
+                    None if rest.is_empty() => return false,
+                    None => "",
+                };
+                any = true;
+                continue;
+            };
+            let is_last = place + 1 == template.parts.len();
+            let found = match (any, is_last) {
+                (false, _) => rest.strip_prefix(text.as_str()),
+                // The last literal stands at the end, wherever else it stands too.
+                (true, true) => rest.ends_with(text.as_str()).then_some(""),
+                // The first place where it stands leaves most to what follows.
+                (true, false) => rest.split_once(text.as_str()).map(|(_, rest)| rest),
+            };
+            let Some(found) = found else { return false };
+            (rest, any) = (found, false);
+        }
+        any || rest.is_empty()
+    }
 }
 
 /// Whether a text is a topic name that Kafka takes, for topics that walpost is configured with.
@@ -160,7 +194,8 @@ fn push_text(attribute: &str, bytes: &[u8], limit: usize, out: &mut String) -> R
     Ok(())
 }
 
-/// The record key of a row: its partition key, else its aggregate id; `None` is a null key.
+/// The record key of a row: its partition key, else its aggregate's sub-key, else its aggregate
+/// id; `None` is a null key.
 ///
 /// An empty partition key is as none; an empty aggregate id is an empty key. The raw bytes of a
 /// `bytea` are decoded into `buffer`.
@@ -174,11 +209,16 @@ pub(crate) fn key<'k>(
         .and_then(|field| Some((field, row.text(field).filter(|text| !text.is_empty())?)));
     let aggregate_id =
         || mapping.role(Role::AggregateId).and_then(|field| Some((field, row.text(field)?)));
-    let Some((field, text)) = partition_key.or_else(aggregate_id) else { return Ok(None) };
-    if text.len() > MAX_KEY {
-        let what = format_args!("is longer than {MAX_KEY} bytes");
-        return Err(BadRow::new("key", Reason::TooLong, what));
+    if partition_key.is_none()
+        && let Some((aggregate_id, sub_key)) = sub_key(mapping, row)
+    {
+        check_key(aggregate_id)?;
+        buffer.clear();
+        write_sub_key(aggregate_id, sub_key, buffer);
+        return Ok(Some(buffer));
     }
+    let Some((field, text)) = partition_key.or_else(aggregate_id) else { return Ok(None) };
+    check_key(text)?;
     if field.column_type != ColumnType::Bytea {
         return Ok(Some(text));
     }
@@ -186,6 +226,36 @@ pub(crate) fn key<'k>(
     let printed = row.printed(field).unwrap_or_default();
     bytea::decode(printed, buffer).map_err(|not_hex| not_hex.of("key"))?;
     Ok(Some(buffer))
+}
+
+fn check_key(text: &[u8]) -> Result<(), BadRow> {
+    if text.len() <= MAX_KEY {
+        return Ok(());
+    }
+    let what = format_args!("is longer than {MAX_KEY} bytes");
+    Err(BadRow::new("key", Reason::TooLong, what))
+}
+
+/// The aggregate id of a row and which of its keys it has, where `WALPOST_VIRTUAL_PARTITIONS`
+/// lists its aggregate.
+///
+/// A row that names its own partition key is not asked about: that one is its key.
+pub(crate) fn sub_key<'k>(mapping: &Mapping, row: &OutboxRow<'k>) -> Option<(&'k [u8], u32)> {
+    let spreads = mapping.spreads();
+    if spreads.is_empty() {
+        return None;
+    }
+    let text = |role| mapping.role(role).and_then(|field| row.text(field));
+    let aggregate_id = text(Role::AggregateId)?;
+    let aggregate_type = text(Role::AggregateType).unwrap_or_default();
+    let spread = spreads.iter().find(|spread| spread.is_of(aggregate_type, aggregate_id))?;
+    Some((aggregate_id, spread.sub_key(row)))
+}
+
+/// Appends the key of [`sub_key`]: `4711#3`.
+pub(crate) fn write_sub_key(aggregate_id: &[u8], sub_key: u32, out: &mut Vec<u8>) {
+    out.extend_from_slice(aggregate_id);
+    write!(out, "#{sub_key}").expect("a vector takes everything");
 }
 
 #[cfg(test)]
@@ -237,5 +307,27 @@ mod tests {
         check_template("walpost.checkpoint.{aggregate_type}", false);
         check_template("..", false);
         check_template(&"a".repeat(250), false);
+    }
+
+    #[test]
+    fn topics_that_a_template_may_have_made_are_recognized() {
+        #[track_caller]
+        fn check(template: &str, topic: &str, expected: bool) {
+            let parsed = Template::parse(template).expect(template);
+            assert_eq!(may_become(&parsed, topic), expected, "{topic} of {template}");
+        }
+        check("outbox.event.{aggregate_type}", "outbox.event.order", true);
+        check("outbox.event.{aggregate_type}", "outbox.event.", false);
+        check("outbox.event.{aggregate_type}", "other.order", false);
+        check("orders", "orders", true);
+        check("orders", "orders2", false);
+        check("{a}.{b}.v1", "x.y.v1", true);
+        check("{a}.{b}.v1", "x.v1.v1", true);
+        check("{a}.{b}.v1", "x.v1", false);
+        check("{a}{b}", "x", false);
+        check("{a}{b}-end", "xy-end", true);
+        check("{a}.x", "b.x.x", true);
+        check("{a}", "__consumer_offsets", false);
+        check("{a}", "walpost.checkpoint.shop", false);
     }
 }

@@ -8,6 +8,7 @@
 //! What is counted per event lives in [`counts::Counts`] as atomics, beside the lock.
 
 pub mod checks;
+pub mod consumers;
 pub mod counts;
 pub(crate) mod errors;
 pub mod facts;

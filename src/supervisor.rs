@@ -24,15 +24,15 @@ use crate::error::Failure;
 use crate::kafka::batch_limits::BatchLimits;
 use crate::lsn::Lsn;
 use crate::metrics::Metrics;
-use crate::pipeline::{
-    KnownTopics, Outcome, Pipeline, Refusals, SnapshotWork, Teller, Trouble, Watcher,
-};
+pub(crate) use crate::pipeline::KnownTopics;
+use crate::pipeline::{Outcome, Pipeline, Refusals, SnapshotWork, Teller, Trouble, Watcher};
 use crate::registry::schemas::Schemas;
 use crate::status::{Heartbeat, Status};
 
 mod backoff;
 mod batches;
 mod claim;
+mod consumers;
 pub(crate) mod decision;
 mod first_start;
 mod partitions;
@@ -48,9 +48,6 @@ use backoff::Backoff;
 pub(crate) use claim::{of_other_shards, stream_id};
 pub(crate) use first_start::fingerprint;
 pub(crate) use prove::last_transaction;
-
-/// An attempt that worked for this long begins its next pauses from the shortest.
-const LONG_ENOUGH: Duration = Duration::from_secs(30);
 
 /// How a connector's life ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +67,8 @@ pub struct Supervisor<L> {
     teller: Teller,
     heartbeat: Arc<Heartbeat>,
     known_topics: KnownTopics,
+    /// Those of all streams of the process, this one's among them.
+    topics_of_all: Vec<KnownTopics>,
     /// The schemas that rows have to fit; what is known of them outlives a generation.
     schemas: Option<Schemas>,
     /// Tells this process from another one that claims the same generation.
@@ -80,6 +79,10 @@ pub struct Supervisor<L> {
     doubted: BTreeSet<String>,
     /// This process made the slot, so nothing was sent from it before.
     made_slot: bool,
+    /// Since when the present attempt is at work.
+    streaming_since: Option<Instant>,
+    /// The look at consumer groups, while this runs.
+    consumers: Option<consumers::Watching>,
     /// It ends by itself when all whose commit begins before this is confirmed and stored; nothing
     /// of later commits is sent.
     stop_before: Option<Lsn>,
@@ -97,6 +100,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
     pub fn new(config: Config, load: L, (status, metrics): (Status, Metrics)) -> Self {
         let heartbeat = Arc::new(status.heartbeat("relay"));
         let schemas = config.schemas();
+        let known_topics = KnownTopics::default();
         Self {
             load,
             config,
@@ -107,15 +111,27 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
                 watcher: Watcher::default(),
             },
             heartbeat,
-            known_topics: KnownTopics::default(),
+            topics_of_all: vec![known_topics.clone()],
+            known_topics,
             schemas,
             nonce: nonce(),
             refusals: Refusals::default(),
             batch_limits: BatchLimits::default(),
             doubted: BTreeSet::new(),
             made_slot: false,
+            streaming_since: None,
+            consumers: None,
             stop_before: None,
         }
+    }
+
+    /// One of several streams of a process: what each of them finds out of topics, and which of
+    /// those is this stream's.
+    #[must_use]
+    pub(crate) fn among(mut self, all: &[KnownTopics], own: &KnownTopics) -> Self {
+        self.known_topics = own.clone();
+        self.topics_of_all = all.to_vec();
+        self
     }
 
     /// Runs until `drain` becomes true and the drain is over. Not cancel safe: dropped, it leaves
@@ -125,20 +141,26 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         let counting =
             partitions::count(self.config.clone(), self.known_topics.clone(), self.teller.clone());
         let _counting = Background(counting);
+        // Groups read what all streams send: the first stream looks, for all. One that stops by
+        // itself is part of a command, which nobody watches groups by.
+        if self.config.shard_index() == 0 && self.stop_before.is_none() {
+            let topics = self.topics_of_all.clone();
+            self.consumers = consumers::watch(&self.config, topics, self.teller.clone());
+        }
         let _refreshing = self
             .schemas
             .clone()
             .map(|schemas| Background(tokio::spawn(async move { schemas.refresh().await })));
         loop {
             let began = Instant::now();
+            self.streaming_since = None;
             let failure = match Box::pin(self.attempt(drain.clone())).await {
                 Attempt::Ended(ended) => return ended,
                 Attempt::Again => continue,
                 Attempt::Failed(failure) => failure,
             };
-            if began.elapsed() >= LONG_ENOUGH {
-                backoff = Backoff::default();
-            }
+            let streamed = self.streaming_since.take().map(|since| since.elapsed());
+            backoff.ended(began.elapsed(), streamed.unwrap_or_default());
             self.report(&failure);
             if self.pause(backoff.next(&failure), drain.clone()).await {
                 return Ended::Drained;
@@ -173,8 +195,9 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             Err(failure) => return Attempt::Failed(failure),
         };
         self.teller.leading(generation, snapshot);
+        self.streaming_since = Some(Instant::now());
         drain.mark_unchanged();
-        let outcome = pipeline.run(drain).await;
+        let outcome = Box::pin(pipeline.run(drain)).await;
         drop(watching);
         drop(pruning);
         self.teller.not_leading();
@@ -249,9 +272,13 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
 
     fn reload(&mut self) {
         match (self.load)() {
-            Ok(config) => {
+            Ok(mut config) => {
+                config.kafka.keep_tokens(&self.config.kafka);
                 if let (Some(schemas), Some(registry)) = (&self.schemas, &config.registry) {
                     schemas.reconfigure(registry.clone());
+                }
+                if let Some(consumers) = &self.consumers {
+                    consumers.reconfigure(&config.kafka);
                 }
                 self.config = config;
             }

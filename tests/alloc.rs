@@ -8,7 +8,7 @@ use std::cell::Cell;
 use walpost::cloudevent::Encoder;
 use walpost::cloudevent::options::Mode;
 use walpost::outbox::column::TypeNames;
-use walpost::outbox::{Mapping, RowScratch};
+use walpost::outbox::{Mapping, MessageReader, RowScratch};
 use walpost::pgoutput::{self, LogicalMessage};
 use walpost::postgres::timestamp::PgTimestamp;
 
@@ -96,5 +96,33 @@ fn an_event_costs_no_allocation() {
             let allocations = encode(&insert, &mapping, &mut encoder, 1100);
             assert_eq!(allocations, 0, "{mode:?} {payload}");
         }
+    }
+}
+
+#[test]
+fn a_message_costs_no_allocation() {
+    let order = br#"{"id": 1, "aggregatetype": "order", "aggregateid": "\u00e9", "type": "Placed",
+        "payload": {"a": [[1.10]]}, "headers": {"a": "b"}, "region": true}"#;
+    // Another shape with each message, as an application has that leaves members out.
+    let paid =
+        br#"{"type": "Paid", "id": "2", "aggregatetype": "order", "payload": "\"\\u00e9\""}"#;
+    for mode in [Mode::Binary, Mode::Structured] {
+        let options = row::options(mode);
+        let mut reader = MessageReader::new("shop", &options).expect("a reader");
+        let mut encoder = Encoder::new(&options).expect("an encoder");
+        let mut scratch = RowScratch::new();
+        let mut before = 0;
+        for time in 0..1100 {
+            if time == 100 {
+                before = allocations();
+            }
+            for content in [&order[..], paid] {
+                let read = reader.read(&mut scratch, content);
+                assert_eq!(read.bad, None);
+                let event = encoder.encode(&read.mapping, &read.row, PgTimestamp(0));
+                assert!(event.expect("an event").byte_size() > 0);
+            }
+        }
+        assert_eq!(allocations() - before, 0, "{mode:?}");
     }
 }

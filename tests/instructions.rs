@@ -10,8 +10,9 @@
 use std::process::Command;
 
 use walpost::cloudevent::Encoder;
-use walpost::cloudevent::options::Mode;
+use walpost::cloudevent::options::{EventOptions, Mode};
 use walpost::outbox::column::TypeNames;
+use walpost::outbox::template::Template;
 use walpost::outbox::{Mapping, RowScratch};
 use walpost::pgoutput::{self, LogicalMessage};
 use walpost::postgres::timestamp::PgTimestamp;
@@ -65,6 +66,18 @@ fn counted(kind: &str, times: usize) -> u64 {
     count.trim().parse().expect("a number of instructions")
 }
 
+/// Nothing configured but the database.
+fn no_options(mode: Mode) -> EventOptions {
+    EventOptions {
+        topic: Template::parse("outbox.event.{aggregate_type}").expect("template"),
+        type_template: Template::parse("{type}").expect("template"),
+        extensions: Vec::new(),
+        time_zone: "UTC".into(),
+        debezium_headers: false,
+        ..row::options(mode)
+    }
+}
+
 /// Decodes and encodes the same row so many times.
 fn work(kind: &str, times: usize) {
     let payload = format!(
@@ -86,7 +99,7 @@ fn work(kind: &str, times: usize) {
             ("created_at", 1184, "2026-01-01 12:00:00.123456+00"),
         ]);
         let mode = if kind.ends_with("structured") { Mode::Structured } else { Mode::Binary };
-        (relation, insert, row::no_options(mode))
+        (relation, insert, no_options(mode))
     };
     let Ok(LogicalMessage::Relation(relation)) = pgoutput::decode(&relation) else {
         panic!("a relation")

@@ -9,6 +9,7 @@ kafka_version=4.3.1
 # As in kubernetes/go.mod.
 kubernetes_version=1.36.3
 apicurio_version=2.6.13.Final
+oidc_version=8.8.1
 debezium_version=3.7.0.Final
 
 say() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; }
@@ -33,12 +34,20 @@ as_server() {
 # after a restart of the machine the number may be another process's. What is of "$dir" names it on its
 # command line or in its environment.
 # A zombie has ended: it only waits for its parent to read the exit code.
+# Asked ten times a second while something starts, so it starts no process itself.
 alive() {
-    local pid state
+    local pid stat word said
     [ -s "$1" ] || return 1
     read -r pid <"$1"
-    state=$(awk '$1 == "State:" { print $2 }' "/proc/$pid/status" 2>/dev/null) || return 1
-    [ "$state" != Z ] && grep -qsaF -e "$dir" "/proc/$pid/cmdline" "/proc/$pid/environ"
+    { read -r stat <"/proc/$pid/stat"; } 2>/dev/null || return 1
+    # Number, (name), state: a name may have anything in it.
+    [[ ${stat##*) } != Z* ]] || return 1
+    for said in cmdline environ; do
+        { while IFS= read -r -d '' word; do
+            [[ $word != *"$dir"* ]] || return 0
+        done <"/proc/$pid/$said"; } 2>/dev/null
+    done
+    return 1
 }
 
 # wait_gone PIDFILE SECONDS: waits for that process to end; false when it has not by then.

@@ -355,6 +355,12 @@ def connector():
                 panel("Checkpoints", "timeseries", "cps", "Checkpoints that Kafka confirmed.", [(rate("walpost_checkpoints_total"), "checkpoints")], 8, min=0),
                 panel("Producer", "timeseries", "none", "Generation of the producer: one more at each take-over and after each loss of the producer.", [(only("walpost_producer_generation"), "generation")], 8, min=0),
             ]),
+            row("Consumer groups", [
+                panel("Consumers: not read for", "timeseries", "s", "How long ago the oldest event was written that each group of WALPOST_CONSUMER_GROUPS has not read; 0: it has read all. Nothing while a group cannot be looked at.", [(only("walpost_consumer_group_lag_seconds", by="group, topic"), "{{group}}: {{topic}}")], 8, 8, min=0),
+                panel("Consumers: not read", "timeseries", "short", "Events that each group has not read.", [(only("walpost_consumer_group_lag", by="group, topic"), "{{group}}: {{topic}}")], 8, 8, min=0),
+                panel("Consumers", "timeseries", "short", "Consumers in each group.", [(only("walpost_consumer_group_members", by="group"), "{{group}}")], 4, 8, min=0),
+                panel("Rebalances", "timeseries", "short", "How often each group was seen to share its partitions out anew, within 10 minutes.", [(f"max by (group) (increase(walpost_consumer_group_rebalances_total{{{ONE}}}[10m]))", "{{group}}")], 4, 8, min=0),
+            ]),
             row("Postgres", [
                 panel("Connected", "state-timeline", "bool", "Whether the connection that the present state needs is up.", [(f"max by (instance) (walpost_postgres_connected{{{ONE}}})", "{{instance}}")], 6),
                 panel("Connected anew", "timeseries", "short", "Reconnects within 10 minutes, by reason.", [(f"sum by (reason) (increase(walpost_postgres_reconnects_total{{{ONE}}}[10m]))", "{{reason}}")], 6, min=0),

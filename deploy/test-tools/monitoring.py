@@ -39,6 +39,9 @@ FILLED_BY = {
     "Bad rows and dead letters": "load",
     "Time until the slot can be lost": "load",
     "Events": "load",
+    "Consumers: not read for": "load",
+    "Consumers: not read": "load",
+    "Rebalances": "load",
     "All connectors": "load",
     "Last errors": "halted",
     "Time to catch up": "recovery",
@@ -84,6 +87,7 @@ def walpost(name, port):
     start(name, [WALPOST], {
         "DATABASE_URL": URL, "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{PORT + 1}",
         "WALPOST_NAME": "shop", "WALPOST_MAX_IN_FLIGHT": "256KiB", "WALPOST_HTTP_ADDR": f"127.0.0.1:{port}",
+        "WALPOST_CONSUMER_GROUPS": "readers",
     })
 
 
@@ -239,6 +243,7 @@ def main():
     wait("silence of all alerts", lambda: not firing())
 
     load(2000)
+    start("consumer", [REPO / "deploy/dev/kafka-tool", "console-consumer", "--bootstrap-server", f"127.0.0.1:{PORT + 1}", "--topic", "outbox.event.order", "--group", "readers", "--from-beginning"])
     sql("insert into outbox values (1, 'order', 'k', null, 'x')")
     # A topic that refuses such rows: series of errors begin with the first one.
     tool = [REPO / "deploy/dev/kafka-tool", "topics", "--bootstrap-server", f"127.0.0.1:{PORT + 1}"]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rdkafka::types::RDKafkaErrorCode;
 
+use super::login;
 use super::sample::Route;
 use super::{Finding, LIMIT, Remedy};
 use crate::config::Config;
@@ -12,6 +13,7 @@ use crate::kafka::batch_limits::BATCH_SIZE;
 use crate::kafka::client::{ANSWER_LIMIT, auxiliary, producer_properties};
 use crate::kafka::inspect::{Entries, Inspector, Known};
 use crate::kafka::librdkafka::{ClientError, Handle, Happening, Rights};
+use crate::kafka::login::{Issuer, Login};
 use crate::kafka::producer::{Producer, is_authentication};
 use crate::kafka::topics::{CHECKPOINT_CONFIG, DEAD_LETTER_CONFIG, Wanted};
 use crate::status::HaltCode;
@@ -74,6 +76,17 @@ pub(super) struct Topics {
 
 /// Reaches the cluster with the very producer that the relay would use.
 pub(super) async fn ask(config: &Config) -> Asked {
+    let Some(login) = &config.kafka.login else { return ask_brokers(config).await };
+    let (mut findings, given) = login::ask(login).await;
+    if !given {
+        return Asked { findings, cluster: None };
+    }
+    let mut asked = ask_brokers(config).await;
+    findings.append(&mut asked.findings);
+    Asked { findings, ..asked }
+}
+
+async fn ask_brokers(config: &Config) -> Asked {
     let properties = producer_properties(
         &config.kafka,
         &config.name,
@@ -221,14 +234,8 @@ fn unreachable(config: &Config, notices: &[ClientError]) -> Finding {
         Finding::problem(CHECK, format!("no broker answers at {servers}: {said}"), why, remedy)
     };
     if let Some(error) = has(&is_authentication) {
-        return problem(
-            Some(error),
-            "the brokers do not know walpost, or not with this password",
-            Remedy::note(
-                "check KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD; kafka-configs.sh --describe --entity-type users lists SCRAM users",
-            ),
-        )
-        .halts(HaltCode::Authentication);
+        let (why, remedy) = unknown(config);
+        return problem(Some(error), why, Remedy::note(remedy)).halts(HaltCode::Authentication);
     }
     if let Some(error) = has(&|error| error.code == RDKafkaErrorCode::SSL) {
         return problem(
@@ -255,6 +262,25 @@ fn unreachable(config: &Config, notices: &[ClientError]) -> Finding {
             "check KAFKA_BOOTSTRAP_SERVERS, that the brokers run and advertise addresses that can be reached from here, and KAFKA_SECURITY_PROTOCOL",
         ),
     )
+}
+
+/// Why brokers do not know us, and what to do.
+fn unknown(config: &Config) -> (&'static str, &'static str) {
+    match config.kafka.login.as_ref().map(Login::issuer) {
+        None => (
+            "the brokers do not know walpost, or not with this password",
+            "check KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD; kafka-configs.sh --describe --entity-type users lists SCRAM users",
+        ),
+        Some(Issuer::OAuth(_)) => (
+            "the brokers do not take the token that the endpoint gave",
+            "compare issuer, audience and scope of the token with sasl.oauthbearer.expected.issuer, sasl.oauthbearer.expected.audience and sasl.oauthbearer.jwks.endpoint.url of the brokers, their clock with the endpoint's, and check KAFKA_SASL_OAUTHBEARER_SCOPE and _EXTENSIONS",
+        ),
+        #[cfg(feature = "msk-iam")]
+        Some(Issuer::MskIam(_)) => (
+            "the brokers do not take the signed token",
+            "check that the policy of this identity allows kafka-cluster:Connect on the cluster, that AWS_REGION is the cluster's, that the port is that of IAM (9098, public 9198), and the clock",
+        ),
+    }
 }
 
 #[cfg(test)]

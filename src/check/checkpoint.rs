@@ -231,6 +231,7 @@ mod tests {
             slot: "walpost".to_owned(),
             publication: "walpost".to_owned(),
             fingerprint: "f".to_owned(),
+            messages: None,
             commit_lsn: Lsn::new(100),
             next_ordinal: 3,
             complete: true,

@@ -58,9 +58,7 @@ pub fn loaded(config: &Config, warnings: &[String]) -> Vec<Finding> {
         ));
     }
     // The text repeats the value, which may be a password, so only the property is named.
-    if let Err(rdkafka::error::KafkaError::ClientConfig(_, _, property, _)) =
-        auxiliary(&config.kafka, &config.name).create_native_config()
-    {
+    if let Some(property) = auxiliary(&config.kafka, &config.name).refused_property() {
         findings.push(Finding::problem(
             CHECK,
             format!("the Kafka client refuses the property {property}"),

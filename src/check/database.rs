@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::connection::{self, Refusal};
 use super::{
-    Finding, long_transactions, publication, room, sample, server, shards, slot, standby, table,
+    Finding, long_transactions, messages, publication, room, sample, server, shards, slot, standby,
+    table,
 };
 use crate::config::Config;
 use crate::outbox::role::TableName;
@@ -116,6 +117,7 @@ async fn asked(config: &Config, catalog: Catalog) -> Result<Asked, Error> {
         tables.push(table_facts(config, &catalog, name).await?);
     }
     let sessions = sessions(&catalog, &server).await?;
+    findings.extend(messages::ask(config, &catalog).await?);
     let facts = Facts { catalog, server, walsender, slot, publication, tables, sessions };
     findings.extend(room::findings(config, &facts.server, facts.slot.as_ref()));
     findings.extend(standby::findings(config, &facts.server, &facts.sessions.standby_slots));

@@ -27,19 +27,12 @@ pub(super) fn findings(
     }
     findings.extend(others(config, publication, tables));
     if findings.is_empty() {
-        findings.push(Finding::ok(
-            CHECK,
-            match config.shard {
-                None => format!(
-                    "publication {} sends the inserts of every outbox table",
-                    config.publication
-                ),
-                Some(shard) => format!(
-                    "publication {} sends the inserts of {shard} of every outbox table",
-                    config.publication
-                ),
-            },
-        ));
+        let found = match (tables, config.shard) {
+            ([], _) => "is there; messages are sent whatever it has".to_owned(),
+            (_, None) => "sends the inserts of every outbox table".to_owned(),
+            (_, Some(shard)) => format!("sends the inserts of {shard} of every outbox table"),
+        };
+        findings.push(Finding::ok(CHECK, format!("publication {} {found}", config.publication)));
     }
     findings
 }

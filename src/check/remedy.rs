@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::outbox::role::TableName;
+use crate::postgres::catalog::create_publication as publication_of;
 use crate::postgres::identifier::{quote_identifier, quote_literal};
 
 /// What mends a finding.
@@ -80,11 +81,7 @@ pub(super) fn create_publication(config: &Config) -> String {
         );
     }
     let tables: Vec<_> = config.tables.iter().map(table).collect();
-    format!(
-        "CREATE PUBLICATION {} FOR TABLE {} WITH (publish = 'insert', publish_via_partition_root = true)",
-        identifier(&config.publication),
-        tables.join(", ")
-    )
+    publication_of(&identifier(&config.publication), &tables.join(", "))
 }
 
 /// The slot as walpost makes it: one that standbys keep in step with, where the server can.

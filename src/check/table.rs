@@ -172,6 +172,12 @@ fn unmapped(facts: &TableFacts, problem: &MappingProblem) -> Finding {
         MappingProblem::TwoColumns { role, .. } => {
             Remedy::note(format!("correct WALPOST_CE_EXTENSIONS or {}", variable(role)))
         }
+        MappingProblem::SpreadColumn { column } => {
+            add(column, "text").or_variable("WALPOST_VIRTUAL_PARTITIONS", "<type/id=n:column,…>")
+        }
+        MappingProblem::SpreadRole { role } => {
+            add(first(role), definition(role)).or_variable(&variable(role), "<column>")
+        }
         MappingProblem::TemplateColumn { variable: template, name, role } => {
             let (name, definition) = match role {
                 Some(role) => (first(role), definition(role)),

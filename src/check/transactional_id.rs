@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::kafka::batch_limits::BATCH_SIZE;
 use crate::kafka::client::{ANSWER_LIMIT, producer_properties, transactional};
 use crate::kafka::inspect::Known;
-use crate::kafka::librdkafka::{Client, ClientError};
+use crate::kafka::librdkafka::ClientError;
 
 /// The brokers' log of transactions, which they make when the first client asks for it.
 const LOG: &str = "__transaction_state";
@@ -54,10 +54,9 @@ pub(super) async fn ask(config: &Config, cluster: &Cluster, held: bool) -> Right
     );
     let mut properties =
         transactional(producer, &config.transactional_name(), config.transaction_interval);
-    properties.retain(|(name, _)| name != "transaction.timeout.ms");
-    properties.push(("transaction.timeout.ms".to_owned(), TOO_LONG.to_string()));
+    properties.set("transaction.timeout.ms", TOO_LONG.to_string());
     let asked = tokio::task::spawn_blocking(move || {
-        let client = Client::new(properties.iter().map(|(name, value)| (&**name, &**value)))?;
+        let client = properties.client()?;
         let said = client.handle().init_transactions(ANSWER_LIMIT);
         client.happenings(|_| {});
         said.map_err(|refusal| refusal.error)

@@ -54,6 +54,14 @@ pub(super) fn stream(config: Config, shard: Option<u32>) -> Result<Config, Stopp
     }
 }
 
+/// A command that needs a table, where messages are all there is.
+pub(super) fn no_table(what_for: &str, hint: &str) -> Stopped {
+    refused(
+        format!("there is no table {what_for}: WALPOST_MESSAGES is set, and WALPOST_TABLE is not"),
+        hint,
+    )
+}
+
 /// The relay's encoder, with the relay's schemas.
 pub(super) fn encoder(config: &Config) -> Result<Encoder, Stopped> {
     let encoder = Encoder::new(&config.events).map_err(|error| {

@@ -65,6 +65,7 @@ fn as_text(entries: &[Entry]) -> String {
     let width = entries.iter().map(|entry| entry.name.len()).max().unwrap_or(0);
     let line = |Entry { name, value, origin }: &Entry| match (value.as_str(), *origin) {
         ("", Origin::Default) => format!("{name:width$}  (not set)"),
+        ("", Origin::Derived) => format!("{name:width$}  (none)"),
         (shown, origin) => format!("{name:width$}  {shown}  ({})", origin.as_str()),
     };
     let lines: Vec<_> = entries.iter().map(line).collect();
@@ -121,6 +122,10 @@ mod tests {
             let shown = line.unwrap_or_else(|| panic!("{name}")).strip_prefix(name);
             assert_eq!(shown.map(str::trim_start), Some(rest), "{name}");
         }
+        let bare = as_text(&self::loaded(&[("WALPOST_MESSAGES", "shop")]).entries());
+        assert!(
+            bare.lines().any(|line| line.starts_with("WALPOST_TABLE ") && line.ends_with("(none)"))
+        );
         let json: Value = serde_json::from_str(&as_json(&loaded.entries())).expect("JSON");
         assert_eq!(json["PGSSLCERT"], json!({"value": null, "origin": "default"}));
         assert_eq!(json["KAFKA_PROP_LINGER_MS"], json!({"value": "5", "origin": "env file"}));

@@ -4,10 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use rdkafka::error::KafkaError;
-use rdkafka::types::RDKafkaErrorCode;
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use super::command::{self, Stopped, refused};
 use super::printed::count;
@@ -15,11 +12,9 @@ use super::{Exit, moment, output};
 use crate::config::Config;
 use crate::config::env::Environment;
 use crate::error::Failure;
-use crate::kafka::client::{ANSWER_LIMIT, auxiliary};
-use crate::kafka::groups::{Group, Standings, State};
-
-/// The pause before a question is asked again.
-const PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
+use crate::kafka::client::auxiliary;
+use crate::kafka::groups::{Group, Standings, State, Topics, patiently};
+use crate::kafka::librdkafka::ClientError;
 
 /// What to do with a group.
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -100,20 +95,12 @@ pub fn run(command: Command, environment: &Environment) -> io::Result<Exit> {
 async fn ask<T: Send + 'static>(
     config: &Config,
     group: &str,
-    question: impl Fn(&Group) -> Result<T, KafkaError> + Send + 'static,
+    question: impl Fn(&Group) -> Result<T, ClientError> + Send + 'static,
 ) -> Result<T, Failure> {
     let (client, name) = (auxiliary(&config.kafka, &config.name), group.to_owned());
     let asked = move || {
         let group = Group::new(&client, &name)?;
-        let deadline = Instant::now() + ANSWER_LIMIT;
-        loop {
-            match question(&group) {
-                Err(error) if passes(&error) && Instant::now() < deadline => {
-                    std::thread::sleep(PAUSE);
-                }
-                answer => return answer,
-            }
-        }
+        patiently(|| question(&group))
     };
     let answer = tokio::task::spawn_blocking(asked).await;
     let answer = answer.map_err(|error| Failure::again("kafka_error", error.to_string()))?;
@@ -126,23 +113,16 @@ async fn ask<T: Send + 'static>(
     })
 }
 
-/// The group's coordinator is about to be there: after a start of a broker, or at the first group
-/// of a cluster.
-fn passes(error: &KafkaError) -> bool {
-    matches!(
-        error.rdkafka_error_code(),
-        Some(
-            RDKafkaErrorCode::CoordinatorLoadInProgress
-                | RDKafkaErrorCode::CoordinatorNotAvailable
-                | RDKafkaErrorCode::NotCoordinator
-        )
-    )
-}
-
 async fn show(config: Config, arguments: ShowArguments) -> Result<Exit, Stopped> {
     let ShowArguments { group, topic, json } = arguments;
-    let (state, standings) =
-        ask(&config, &group, move |group| Ok((group.state()?, group.standings(&topic)?))).await?;
+    let (state, standings) = ask(&config, &group, move |group| {
+        let state = group.state()?;
+        let read = Topics::Read { asked: &|_| true, members: &state.members };
+        let topics = if topic.is_empty() { read } else { Topics::Named(&topic) };
+        let standings = group.standings(topics)?;
+        Ok((state, standings))
+    })
+    .await?;
     output::line(&if json {
         format!("{:#}", as_json(&group, &state, &standings, None))
     } else {
@@ -156,7 +136,7 @@ type Places = BTreeMap<(String, i32), i64>;
 async fn reset(config: Config, arguments: ResetArguments) -> Result<Exit, Stopped> {
     let ResetArguments { group, topic: topics, yes, json, .. } = arguments.clone();
     let (state, standings, places) = ask(&config, &group, move |group| {
-        let standings = group.standings(&topics)?;
+        let standings = group.standings(Topics::Named(&topics))?;
         let places = match arguments.to_time {
             Some(micros) => group.at(&standings, micros.div_euclid(1_000))?,
             None => standings
@@ -182,8 +162,8 @@ async fn reset(config: Config, arguments: ResetArguments) -> Result<Exit, Stoppe
     if !json {
         output::line(&as_text(&group, &state, &standings, Some(&places)))?;
     }
-    if yes && state.members > 0 {
-        let members = u64::try_from(state.members).unwrap_or(u64::MAX);
+    if yes && !state.members.is_empty() {
+        let members = u64::try_from(state.members.len()).unwrap_or(u64::MAX);
         return Err(refused(
             format!("group {group} is at work: it has {}", count(members, "member", "members")),
             "stop its consumers first: they would store their own places over these",
@@ -206,7 +186,7 @@ async fn reset(config: Config, arguments: ResetArguments) -> Result<Exit, Stoppe
 }
 
 fn as_text(group: &str, state: &State, standings: &Standings, to: Option<&Places>) -> String {
-    let members = u64::try_from(state.members).unwrap_or(u64::MAX);
+    let members = u64::try_from(state.members.len()).unwrap_or(u64::MAX);
     let mut lines = vec![format!(
         "group       {group}, {}, {}",
         state.word,
@@ -256,7 +236,7 @@ fn as_json(group: &str, state: &State, standings: &Standings, to: Option<&Places
     json!({
         "group": group,
         "state": state.word,
-        "members": state.members,
+        "members": state.members.len(),
         "lag": standings.values().filter_map(crate::kafka::groups::Standing::lag).sum::<i64>(),
         "partitions": partitions.collect::<Vec<_>>(),
     })

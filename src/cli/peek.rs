@@ -60,6 +60,11 @@ async fn peek(config: Config, arguments: Arguments, form: Form) -> Result<Exit, 
     let mut encoder = command::encoder(&config)?;
     let shown = if arguments.slot {
         slot::events(&config, &catalog, &mut encoder, arguments.rows).await?
+    } else if config.tables.is_empty() {
+        return Err(command::no_table(
+            "to look into",
+            "messages are in the server's log only: `walpost peek --slot` shows those that an idle slot still holds",
+        ));
     } else {
         let mut shown = Vec::new();
         for table in &config.tables {
@@ -70,7 +75,10 @@ async fn peek(config: Config, arguments: Arguments, form: Form) -> Result<Exit, 
     };
     if shown.is_empty() && !arguments.json {
         let nothing = if arguments.slot {
-            format!("slot {} holds no row of an outbox table", config.slot)
+            match &config.messages {
+                None => format!("slot {} holds no row of an outbox table", config.slot),
+                Some(_) => format!("slot {} holds no row and no message of an outbox", config.slot),
+            }
         } else {
             "no rows".to_owned()
         };

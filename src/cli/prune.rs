@@ -87,6 +87,12 @@ async fn prune(config: Config, arguments: Arguments) -> Result<Exit, Stopped> {
             "delete by age with a job of your own, older than the longest stop that you expect; nothing was deleted",
         ));
     }
+    if config.tables.is_empty() {
+        return Err(command::no_table(
+            "to delete from",
+            "messages leave nothing behind: the server removes its log when the slot has moved on",
+        ));
+    }
     let survey = decision::survey(&config, false).await?;
     let mut objections = survey.found.objections(&config);
     // A relay at work moved its slot after the checkpoint had been read here.

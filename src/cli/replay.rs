@@ -108,6 +108,12 @@ pub fn run(arguments: Arguments, environment: &Environment) -> io::Result<Exit> 
 }
 
 async fn replay(config: Config, arguments: Arguments) -> Result<Exit, Stopped> {
+    if config.tables.is_empty() {
+        return Err(command::no_table(
+            "to read",
+            "messages are kept nowhere but in Kafka: what wrote them has to write them again, or copy the records from their topic; dead letters are sent again by `walpost dlq redrive`",
+        ));
+    }
     let resumes = arguments.run.is_some();
     let asked = asked(&config, &arguments)?;
     let source = Source::open(&config, &asked.selection).await?;

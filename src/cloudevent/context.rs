@@ -1,5 +1,7 @@
 //! One row on its way to an event: each attribute's value, and the order they are written in.
 
+use std::fmt::Write as _;
+
 use super::attribute::{self, Sink, Value};
 use super::encoder::Settings;
 use super::json::{self, Nesting};
@@ -176,6 +178,15 @@ impl<'a> RowContext<'a> {
     {
         if let Some(text) = self.filled(role) {
             return attribute::text(name, text).map(Some);
+        }
+        if role == Role::PartitionKey {
+            let Some((aggregate_id, sub_key)) = route::sub_key(self.mapping, &self.row) else {
+                return Ok(None);
+            };
+            out.clear();
+            out.push_str(attribute::text(name, aggregate_id)?);
+            write!(out, "#{sub_key}").expect("a string takes everything");
+            return Ok(Some(out));
         }
         let is_trace = matches!(role, Role::TraceParent | Role::TraceState);
         let span_context = if is_trace { self.mapping.span_context() } else { None };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::outbox::role::{ColumnChoice, Role};
+use crate::outbox::spread::HotAggregate;
 use crate::outbox::template::Template;
 
 /// Content mode of the CloudEvents Kafka binding.
@@ -92,6 +93,8 @@ pub struct EventOptions {
     pub max_event: usize,
     /// Topics that no row may reach: walpost's own.
     pub reserved_topics: Vec<String>,
+    /// Aggregates that have several keys.
+    pub virtual_partitions: Vec<HotAggregate>,
     /// The schema that payloads have to fit; `None` without a registry.
     pub schemas: Option<SchemaOptions>,
 }

@@ -5,6 +5,7 @@ mod attributes;
 mod binary;
 mod dead_letters;
 mod fixture;
+mod messages;
 mod oracle;
 mod plain_headers;
 mod routing;

@@ -8,6 +8,7 @@ use crate::cloudevent::{
     check_extension_name, check_media_type, check_source, check_time_zone, extension_name_is_long,
 };
 use crate::outbox::role::{ColumnChoice, Role, TableName};
+use crate::outbox::spread::{HotAggregate, SUB_KEYS_MAX};
 use crate::outbox::template::Template;
 use crate::route::check_topic_template;
 
@@ -58,6 +59,8 @@ pub(super) fn read(
             ("reject", NullPayload::Reject),
         ],
     );
+    let virtual_partitions =
+        reader.optional("WALPOST_VIRTUAL_PARTITIONS", hot_aggregates).unwrap_or_default();
     let debezium_headers = reader.boolean("WALPOST_DEBEZIUM_HEADERS");
     // Kafka's own limit of a message is a 32-bit number; librdkafka's is a billion.
     let max_event = reader.size("WALPOST_MAX_EVENT").and_then(|bytes| usize::try_from(bytes).ok());
@@ -76,6 +79,7 @@ pub(super) fn read(
         debezium_headers: debezium_headers?,
         max_event: max_event?,
         reserved_topics,
+        virtual_partitions,
         schemas: None,
     })
 }
@@ -127,6 +131,71 @@ fn extensions(reader: &mut Reader<'_>) -> Vec<(String, String)> {
         }
     }
     extensions
+}
+
+/// `WALPOST_MESSAGES` and `WALPOST_TABLE`, which has no default beside messages. No tables after a
+/// mistake, which is noted.
+pub(super) fn sources(reader: &mut Reader<'_>) -> (Option<String>, Option<Vec<TableName>>) {
+    let messages = reader.filled("WALPOST_MESSAGES").is_some();
+    let prefix = reader.optional("WALPOST_MESSAGES", prefix);
+    let tables = if messages && reader.filled("WALPOST_TABLE").is_none() {
+        Some(Vec::new())
+    } else {
+        reader.parsed("WALPOST_TABLE", tables)
+    };
+    // A prefix that was refused must not pass for none.
+    (prefix.clone(), tables.filter(|_| messages == prefix.is_some()))
+}
+
+/// The prefix of messages: all of it, as it was given to `pg_logical_emit_message`.
+fn prefix(text: &str) -> Result<String, String> {
+    /// Postgres has no limit; it is part of each event's `source`.
+    const BYTES_MAX: usize = 255;
+    match text.len() {
+        1..=BYTES_MAX if !text.chars().any(char::is_control) => Ok(text.to_owned()),
+        _ => Err(format!("expected a prefix of 1 to {BYTES_MAX} bytes without control characters")),
+    }
+}
+
+/// Every row is compared with each.
+const HOT_AGGREGATES_MAX: usize = 100;
+
+/// A comma list of `type/id=n:column`.
+fn hot_aggregates(text: &str) -> Result<Vec<HotAggregate>, String> {
+    const EXPECTED: &str = "expected aggregate type/aggregate id=sub-keys:column";
+    let mut hot: Vec<HotAggregate> = Vec::new();
+    for entry in text.split(',').map(str::trim) {
+        // From the end: an id may have any of these signs in it, a number and a column have none.
+        let (rest, column) = entry.rsplit_once(':').ok_or(EXPECTED)?;
+        let (aggregate, sub_keys) = rest.rsplit_once('=').ok_or(EXPECTED)?;
+        let (aggregate_type, aggregate_id) = aggregate.split_once('/').ok_or(EXPECTED)?;
+        let (column, sub_keys) = (column.trim(), sub_keys.trim());
+        if aggregate_id.is_empty() || column.is_empty() {
+            return Err(EXPECTED.to_owned());
+        }
+        let digits = sub_keys.bytes().all(|byte| byte.is_ascii_digit());
+        let sub_keys =
+            sub_keys.parse::<u32>().ok().filter(|n| digits && (2..=SUB_KEYS_MAX).contains(n));
+        let Some(sub_keys) = sub_keys else {
+            return Err(format!("expected 2 to {SUB_KEYS_MAX} sub-keys of {aggregate}"));
+        };
+        let same = |known: &HotAggregate| {
+            known.aggregate_type == aggregate_type && known.aggregate_id == aggregate_id
+        };
+        if hot.iter().any(same) {
+            return Err(format!("names {aggregate} twice"));
+        }
+        hot.push(HotAggregate {
+            aggregate_type: aggregate_type.to_owned(),
+            aggregate_id: aggregate_id.to_owned(),
+            sub_keys,
+            column: column.to_owned(),
+        });
+    }
+    if hot.len() > HOT_AGGREGATES_MAX {
+        return Err(format!("names more than {HOT_AGGREGATES_MAX} aggregates"));
+    }
+    Ok(hot)
 }
 
 /// A comma list of tables, identifiers as in SQL: folded to lower case unless quoted.
@@ -218,6 +287,45 @@ mod tests {
                 .collect()
         });
         assert_eq!(tables(text).ok(), expected, "{text:?}");
+    }
+
+    #[test]
+    fn hot_aggregates_are_read_strictly() {
+        #[track_caller]
+        fn check(text: &str, expected: Option<&[(&str, &str, u32, &str)]>) {
+            let read = hot_aggregates(text).ok();
+            let read: Option<Vec<_>> = read.as_ref().map(|hot| {
+                hot.iter()
+                    .map(|hot| {
+                        let HotAggregate { aggregate_type, aggregate_id, sub_keys, column } = hot;
+                        (aggregate_type.as_str(), aggregate_id.as_str(), *sub_keys, column.as_str())
+                    })
+                    .collect()
+            });
+            assert_eq!(read.as_deref(), expected, "{text:?}");
+        }
+        check("order/4711=16:line_id", Some(&[("order", "4711", 16, "line_id")]));
+        check("a/1=2:x, b/2=1024:y", Some(&[("a", "1", 2, "x"), ("b", "2", 1_024, "y")]));
+        check("/4711=4:x", Some(&[("", "4711", 4, "x")]));
+        check("o/a/b=c:d=4:x", Some(&[("o", "a/b=c:d", 4, "x")]));
+        check("o/1=4:x,p/1=4:x", Some(&[("o", "1", 4, "x"), ("p", "1", 4, "x")]));
+        for refused in [
+            "4711=16:x",
+            "o/4711=16",
+            "o/4711:x",
+            "o/=16:x",
+            "o/1=16:",
+            "o/1=1:x",
+            "o/1=1025:x",
+            "o/1=+4:x",
+            "o/1=-4:x",
+            "o/1=many:x",
+            "o/1=4:x,",
+            "o/1=4:x,o/1=8:y",
+            ",",
+        ] {
+            check(refused, None);
+        }
     }
 
     #[test]

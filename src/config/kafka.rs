@@ -1,5 +1,6 @@
 //! `KAFKA_*`, and librdkafka's properties as `KAFKA_PROP_*`.
 
+mod login;
 pub(super) mod property;
 mod security;
 
@@ -11,6 +12,7 @@ use super::Needs;
 use super::reader::{Reader, not_available, word};
 use super::table;
 use super::value::closest;
+use crate::kafka::client::AWS_MSK_IAM;
 use crate::kafka::options::KafkaOptions;
 use crate::secret::Secret;
 
@@ -41,7 +43,7 @@ pub(super) fn read(reader: &mut Reader<'_>, needs: Needs) -> KafkaOptions {
         reader.refuse("KAFKA_BOOTSTRAP_SERVERS", text, reason);
     }
     let mut properties = Properties::new();
-    for (variable, property) in NAMED {
+    for (variable, property) in NAMED.iter().chain(&login::NAMED) {
         if let Some(value) = reader.filled(variable) {
             set(reader, &mut properties, (variable, property, value));
         }
@@ -60,8 +62,9 @@ pub(super) fn read(reader: &mut Reader<'_>, needs: Needs) -> KafkaOptions {
     if needs == Needs::Both || servers.is_some() {
         security::check(reader, &properties);
     }
+    let login = login::read(reader, &mut properties, servers.as_deref());
     let properties = properties.into_iter().map(|(name, (_, value))| (name, value)).collect();
-    KafkaOptions { bootstrap_servers: servers.unwrap_or_default(), properties }
+    KafkaOptions { bootstrap_servers: servers.unwrap_or_default(), properties, login }
 }
 
 /// The variable whose value this one holds, or names the file of. A few properties end in `.file`
@@ -130,14 +133,16 @@ fn check_value(property: &str, value: &str) -> Result<(), String> {
         }
         // librdkafka takes any text here, and fails when the client is made.
         "sasl.mechanism" => {
-            let words = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"].map(|name| (name, ()));
-            return word("KAFKA_SASL_MECHANISM", value, &words);
+            let words = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", AWS_MSK_IAM];
+            return word("KAFKA_SASL_MECHANISM", value, &words.map(|name| (name, ())));
         }
         "max.in.flight.requests.per.connection"
             if value.parse::<u32>().is_ok_and(|number| number > 5) =>
         {
             return Err("above 5, an idempotent producer loses the order".to_owned());
         }
+        // What these take is checked where they are put together.
+        ours if login::is_ours(ours) => return Ok(()),
         _ => {}
     }
     let mut alone = ClientConfig::new();
@@ -225,6 +230,8 @@ mod tests {
         for (property, value) in [
             ("security.protocol", "SASL_SSL"),
             ("sasl.mechanism", "SCRAM-SHA-512"),
+            ("sasl.mechanism", "OAUTHBEARER"),
+            ("sasl.oauthbearer.client.id", "walpost"),
             ("linger.ms", "1.5"),
             ("compression.codec", "zstd"),
             ("max.in.flight.requests.per.connection", "5"),
@@ -234,8 +241,6 @@ mod tests {
         check_refused("security.protocol", "sasl-ssl", "did you mean \"sasl_ssl\"?");
         check_refused("sasl.mechanism", "plain", "did you mean \"PLAIN\"?");
         check_refused("sasl.mechanism", "GSSAPI", "expected one of PLAIN, SCRAM-SHA-256");
-        check_refused("sasl.mechanism", "OAUTHBEARER", "is not available in this version");
-        check_refused("sasl.mechanism", "AWS_MSK_IAM", "is not available in this version");
         check_refused("linger.ms", "soon", "librdkafka refuses the value");
         check_refused("compression.codec", "brotli", "librdkafka refuses the value");
         check_refused("max.in.flight.requests.per.connection", "6", "above 5");

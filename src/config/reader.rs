@@ -1,6 +1,7 @@
 //! Reads variables one by one and collects every mistake on the way.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::env::{Origin, Source};
@@ -86,6 +87,20 @@ impl<'a> Reader<'a> {
         }
         self.effective(name, &text, origin);
         Some(text)
+    }
+
+    /// The file that a variable's text was read from, where it was.
+    pub(super) fn file_of(&self, name: &str) -> Option<PathBuf> {
+        let (path, _) = self.source.get(&format!("{name}_FILE"))?;
+        (!path.is_empty()).then(|| PathBuf::from(path))
+    }
+
+    /// Whether something about a variable is wrong already.
+    pub(super) fn has_problem(&self, name: &str) -> bool {
+        let base = |problem: &Problem| {
+            problem.variable == name || problem.variable.strip_suffix("_FILE") == Some(name)
+        };
+        self.problems.iter().any(base)
     }
 
     /// As [`filled`](Self::filled); that there is none is noted, with what to do.
@@ -252,7 +267,11 @@ pub(super) fn not_available(variable: &Variable, text: &str) -> Option<String> {
     }
     if variable.later_words.contains(&text) {
         let words: Vec<_> = variable.available_words().collect();
-        return Some(format!("is not available in this version; expected {}", words.join(", ")));
+        return Some(format!(
+            "is not available in this build of walpost, which is without a cargo feature that the image \
+             has; expected {}",
+            words.join(", ")
+        ));
     }
     None
 }

@@ -2,6 +2,7 @@
 //! and the README follow from it, and so does what is refused: the bounds of a number, the words
 //! of a choice, and what is not available in this version.
 
+mod aws;
 mod database;
 mod delivery;
 mod events;
@@ -25,6 +26,8 @@ pub enum Group {
     Delivery,
     /// Where Kafka is.
     Kafka,
+    /// AWS, with `AWS_MSK_IAM`.
+    Aws,
     /// The schema registry.
     Registry,
     /// HTTP and log.
@@ -33,12 +36,13 @@ pub enum Group {
 
 impl Group {
     /// In the order of the help.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Database,
         Self::Source,
         Self::Events,
         Self::Delivery,
         Self::Kafka,
+        Self::Aws,
         Self::Registry,
         Self::Process,
     ];
@@ -52,6 +56,7 @@ impl Group {
             Self::Events => "Events",
             Self::Delivery => "Delivery",
             Self::Kafka => "Kafka",
+            Self::Aws => "AWS, for AWS_MSK_IAM",
             Self::Registry => "Schema registry",
             Self::Process => "Process",
         }
@@ -146,6 +151,7 @@ impl Variable {
     }
 
     /// The feature comes with a later version. Whoever writes it takes this off.
+    #[expect(dead_code, reason = "no variable waits for its feature now")]
     const fn later(self) -> Self {
         Self { available: false, ..self }
     }
@@ -182,6 +188,7 @@ pub static VARIABLES: LazyLock<Vec<Variable>> = LazyLock::new(|| {
         events::VARIABLES,
         delivery::VARIABLES,
         kafka::VARIABLES,
+        aws::VARIABLES,
         registry::VARIABLES,
         process::VARIABLES,
     ]

@@ -7,6 +7,7 @@
 mod answer;
 mod checks;
 mod configuration;
+mod consumers;
 mod errors;
 mod markup;
 mod plot;
@@ -60,6 +61,7 @@ pub(super) fn render(together: &Together, shown: Option<usize>, configuration: &
     checks::troubled(&mut page, report);
     stages::stages(&mut page, report);
     topics::topics(&mut page, &snapshot.topics);
+    consumers::consumers(&mut page, &snapshot.consumer_groups);
     slot::slot(&mut page, report);
     checks::well(&mut page, &report.checks);
     errors::errors(&mut page, &snapshot.errors);

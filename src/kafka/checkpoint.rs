@@ -72,6 +72,10 @@ pub struct Checkpoint {
     pub publication: String,
     /// What the publication and its tables looked like: object ids and row versions.
     pub fingerprint: String,
+    /// Prefix of the messages that were taken as rows. They are counted in
+    /// [`Self::next_ordinal`], so it means something else under another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub messages: Option<String>,
     /// See [`Mark::commit_lsn`].
     pub commit_lsn: Lsn,
     /// See [`Mark::next_ordinal`].
@@ -228,6 +232,7 @@ pub(crate) mod tests {
             slot: "walpost".to_owned(),
             publication: "walpost".to_owned(),
             fingerprint: "f".to_owned(),
+            messages: None,
             commit_lsn: Lsn::new(100),
             next_ordinal: 3,
             complete: false,

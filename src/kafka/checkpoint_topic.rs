@@ -9,7 +9,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rdkafka::ClientContext;
-use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
@@ -17,6 +16,8 @@ use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::checkpoint::{Checkpoint, StreamId, Unreadable};
+use super::client::Auxiliary;
+use super::librdkafka::Seated;
 use crate::mutant::{self, Mutant};
 
 /// How many records before the end are looked at first. A generation writes at most ten a second
@@ -36,7 +37,7 @@ impl ClientContext for Quiet {
 
 impl ConsumerContext for Quiet {}
 
-type Reader = BaseConsumer<Quiet>;
+type Reader = Seated<BaseConsumer<Quiet>>;
 
 /// What the topic says of one stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -121,7 +122,7 @@ impl From<KafkaError> for ReadError {
 /// # Errors
 /// See [`ReadError`].
 pub fn read(
-    config: ClientConfig,
+    config: Auxiliary,
     topic: &str,
     stream: &StreamId,
     limit: Duration,
@@ -141,7 +142,7 @@ pub fn read(
 /// # Errors
 /// Kafka does not answer as it should.
 pub fn survey(
-    config: ClientConfig,
+    config: Auxiliary,
     topic: &str,
     stream: &StreamId,
     limit: Duration,
@@ -160,7 +161,7 @@ pub fn survey(
 /// # Errors
 /// Kafka does not answer as it should; [`ReadError::Open`].
 pub fn survey_to_the_end(
-    config: ClientConfig,
+    config: Auxiliary,
     topic: &str,
     stream: &StreamId,
     patience: Duration,
@@ -182,7 +183,7 @@ pub fn survey_to_the_end(
     }
 }
 
-fn consumer(mut config: ClientConfig, name: &str, isolation: &str) -> Result<Reader, KafkaError> {
+fn consumer(mut config: Auxiliary, name: &str, isolation: &str) -> Result<Reader, KafkaError> {
     config
         // librdkafka wants a group for `assign`; no offset is ever committed to it.
         .set("group.id", format!("walpost.{name}"))
@@ -193,7 +194,7 @@ fn consumer(mut config: ClientConfig, name: &str, isolation: &str) -> Result<Rea
         .set("isolation.level", isolation)
         .set("allow.auto.create.topics", "false")
         .set("fetch.wait.max.ms", "10")
-        .create_with_context(Quiet)
+        .consumer_with(Quiet)
 }
 
 fn newest(

@@ -2,8 +2,14 @@
 
 use std::time::Duration;
 
+use rdkafka::admin::AdminClient;
+use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, ConsumerContext, DefaultConsumerContext};
+use rdkafka::error::KafkaError;
 
+use super::librdkafka::{Client, ClientError, Seated};
+use super::login::Login;
 use super::options::KafkaOptions;
 use super::prompt::LINGER;
 use super::statistics::INTERVAL_MS;
@@ -16,6 +22,51 @@ pub const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// Room for what Kafka adds to an event of the largest allowed size: batch and record headers,
 /// lengths, the topic name in the request.
 const REQUEST_OVERHEAD: usize = 64 * 1024;
+
+/// The mechanism that is none of librdkafka's: to the brokers it is OAUTHBEARER, with a token that
+/// is signed here.
+pub const AWS_MSK_IAM: &str = "AWS_MSK_IAM";
+
+/// Properties of a producer, among which are passwords, and where its tokens come from.
+#[derive(Clone)]
+pub struct Properties {
+    list: Vec<(String, String)>,
+    login: Option<Login>,
+}
+
+impl std::fmt::Debug for Properties {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Properties")
+    }
+}
+
+impl Properties {
+    /// Names and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.list.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Sets a property in the place of what it was.
+    pub fn set(&mut self, property: &str, value: impl Into<String>) {
+        self.list.retain(|(name, _)| name != property);
+        self.list.push((property.to_owned(), value.into()));
+    }
+
+    /// A client with these properties. See [`Client::new`].
+    ///
+    /// # Errors
+    /// librdkafka refuses the configuration.
+    pub fn client(&self) -> Result<Client, ClientError> {
+        Client::new(self.iter(), self.login.as_ref())
+    }
+
+    /// Properties alone, for a client that logs in nowhere.
+    #[cfg(test)]
+    pub(super) fn for_tests(list: &[(&str, &str)]) -> Self {
+        let list = list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Self { list: list.collect(), login: None }
+    }
+}
 
 /// The properties that every client of this process has.
 fn shared(options: &KafkaOptions, name: &str) -> Vec<(String, String)> {
@@ -48,7 +99,11 @@ fn overlay(
             continue;
         }
         properties.retain(|(ours, _)| ours != name);
-        properties.push((name.clone(), value.expose().to_owned()));
+        let value = match (name.as_str(), value.expose()) {
+            ("sasl.mechanism", AWS_MSK_IAM) => "OAUTHBEARER",
+            (_, value) => value,
+        };
+        properties.push((name.clone(), value.to_owned()));
     }
     properties
 }
@@ -74,7 +129,7 @@ pub fn producer_properties(
     max_event: usize,
     create_topics: bool,
     batch_size: usize,
-) -> Vec<(String, String)> {
+) -> Properties {
     let mut ours = shared(options, name);
     for (property, value) in [
         ("compression.codec", "lz4"),
@@ -85,7 +140,8 @@ pub fn producer_properties(
     ] {
         ours.push((property.to_owned(), value.to_owned()));
     }
-    let mut properties = overlay(ours, options, &[]);
+    let list = overlay(ours, options, &[]);
+    let mut properties = Properties { list, login: options.login.clone() };
     let largest = max_event.saturating_add(REQUEST_OVERHEAD).max(1_000_000);
     let message_timeout = if mutant::is(Mutant::MessageTimeout) { "1000" } else { "0" };
     for (property, value) in [
@@ -101,8 +157,7 @@ pub fn producer_properties(
         ("log.queue", "true".to_owned()),
         ("batch.size", batch_size.to_string()),
     ] {
-        properties.retain(|(theirs, _)| theirs != property);
-        properties.push((property.to_owned(), value));
+        properties.set(property, value);
     }
     properties
 }
@@ -113,18 +168,13 @@ pub fn producer_properties(
 ///   sent once; see [`super::transaction`].
 /// - `linger.ms` stays as it is: a commit does not wait for it.
 #[must_use]
-pub fn transactional(
-    mut properties: Vec<(String, String)>,
-    name: &str,
-    interval: Duration,
-) -> Vec<(String, String)> {
+pub fn transactional(mut properties: Properties, name: &str, interval: Duration) -> Properties {
     for (property, value) in [
         ("transactional.id", transaction::id(name)),
         ("transaction.timeout.ms", transaction::timeout(interval).as_millis().to_string()),
         ("retry.backoff.ms", transaction::RETRY_BACKOFF.as_millis().to_string()),
     ] {
-        properties.retain(|(theirs, _)| theirs != property);
-        properties.push((property.to_owned(), value));
+        properties.set(property, value);
     }
     properties
 }
@@ -152,11 +202,64 @@ const PRODUCER_ONLY: &[&str] = &[
 ];
 
 /// The configuration of the short-lived clients: administration, and the checkpoint's reader.
+#[derive(Clone, Debug)]
+pub struct Auxiliary {
+    config: ClientConfig,
+    login: Option<Login>,
+}
+
+impl Auxiliary {
+    /// Sets a property.
+    pub fn set(&mut self, property: &str, value: impl Into<String>) -> &mut Self {
+        self.config.set(property, value);
+        self
+    }
+
+    /// A consumer.
+    ///
+    /// # Errors
+    /// librdkafka refuses the configuration.
+    pub fn consumer(&self) -> Result<Seated<BaseConsumer>, KafkaError> {
+        self.consumer_with(DefaultConsumerContext)
+    }
+
+    /// A consumer with a context of one's own.
+    ///
+    /// # Errors
+    /// librdkafka refuses the configuration.
+    pub fn consumer_with<C: ConsumerContext>(
+        &self,
+        context: C,
+    ) -> Result<Seated<BaseConsumer<C>>, KafkaError> {
+        let client = self.config.create_with_context(context)?;
+        Ok(Seated::<BaseConsumer<C>>::consumer(client, self.login.as_ref().map(Login::seats)))
+    }
+
+    /// A client that administers.
+    ///
+    /// # Errors
+    /// librdkafka refuses the configuration.
+    pub fn admin(&self) -> Result<Seated<AdminClient<DefaultClientContext>>, KafkaError> {
+        let client = self.config.create()?;
+        Ok(Seated::<AdminClient<_>>::admin(client, self.login.as_ref().map(Login::seats)))
+    }
+
+    /// The first property that librdkafka does not take, if there is one. Its value is not repeated.
+    #[must_use]
+    pub fn refused_property(&self) -> Option<String> {
+        match self.config.create_native_config() {
+            Err(KafkaError::ClientConfig(_, _, property, _)) => Some(property),
+            Ok(_) | Err(_) => None,
+        }
+    }
+}
+
+/// The configuration of the short-lived clients.
 #[must_use]
-pub fn auxiliary(options: &KafkaOptions, name: &str) -> ClientConfig {
+pub fn auxiliary(options: &KafkaOptions, name: &str) -> Auxiliary {
     let mut config = ClientConfig::new();
     for (property, value) in overlay(shared(options, name), options, PRODUCER_ONLY) {
         config.set(property, value);
     }
-    config
+    Auxiliary { config, login: options.login.clone() }
 }

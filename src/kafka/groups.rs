@@ -1,22 +1,21 @@
 //! Consumer groups: where they stand in topics, and setting them somewhere else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
+use tokio::time::Instant;
 
-use super::client::ANSWER_LIMIT;
+use super::client::{ANSWER_LIMIT, Auxiliary};
+use super::librdkafka::{self, ClientError, Seated};
 
-/// A consumer group as its coordinator sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct State {
-    /// Kafka's word: `Stable`, `Empty`, `PreparingRebalance`, …; `Dead` for one that nobody knows.
-    pub word: String,
-    /// Consumers in it.
-    pub members: usize,
-}
+pub use super::librdkafka::{Described as State, Member};
+
+/// The pause before a question is asked again.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Where a group stands in a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,12 +36,50 @@ impl Standing {
     }
 }
 
+/// A partition of a topic.
+pub type Place = (String, i32);
+
 /// By topic and partition.
-pub type Standings = BTreeMap<(String, i32), Standing>;
+pub type Standings = BTreeMap<Place, Standing>;
+
+/// In which topics a group is looked at.
+#[derive(Clone, Copy)]
+pub enum Topics<'a> {
+    /// In these, all their partitions.
+    Named(&'a [String]),
+    /// In those that are asked for and that it reads: a member of it has some partition of it, or
+    /// the group has stored a place in one.
+    Read {
+        /// Which topics are asked for.
+        asked: &'a dyn Fn(&str) -> bool,
+        /// Who is in it.
+        members: &'a [Member],
+    },
+}
+
+impl std::fmt::Debug for Topics<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Named(names) => f.debug_tuple("Named").field(names).finish(),
+            Self::Read { members, .. } => {
+                f.debug_struct("Read").field("members", members).finish_non_exhaustive()
+            }
+        }
+    }
+}
+
+impl Topics<'_> {
+    fn have(&self, topic: &str) -> bool {
+        match self {
+            Self::Named(names) => names.iter().any(|name| name == topic),
+            Self::Read { asked, .. } => asked(topic),
+        }
+    }
+}
 
 /// One group. Never joins it.
 pub struct Group {
-    consumer: BaseConsumer,
+    consumer: Seated<BaseConsumer>,
     name: String,
 }
 
@@ -57,7 +94,7 @@ impl Group {
     ///
     /// # Errors
     /// librdkafka refuses the configuration.
-    pub fn new(config: &ClientConfig, name: &str) -> Result<Self, KafkaError> {
+    pub fn new(config: &Auxiliary, name: &str) -> Result<Self, ClientError> {
         let consumer = config
             .clone()
             .set("group.id", name)
@@ -65,56 +102,70 @@ impl Group {
             .set("enable.auto.offset.store", "false")
             .set("isolation.level", "read_committed")
             .set("allow.auto.create.topics", "false")
-            .create()?;
+            .consumer()?;
         Ok(Self { consumer, name: name.to_owned() })
     }
 
-    /// Whether it is at work. Blocks.
+    /// Whether it is at work, and who is in it. Blocks.
     ///
     /// # Errors
-    /// The brokers refuse, or do not answer.
-    pub fn state(&self) -> Result<State, KafkaError> {
-        let list = self.consumer.fetch_group_list(Some(&self.name), ANSWER_LIMIT)?;
-        let found = list.groups().iter().find(|group| group.name() == self.name);
-        Ok(found.map_or_else(
-            || State { word: "Dead".to_owned(), members: 0 },
-            |group| State { word: group.state().to_owned(), members: group.members().len() },
-        ))
+    /// The right Describe on the group is missing, or its coordinator does not answer.
+    pub fn state(&self) -> Result<State, ClientError> {
+        librdkafka::describe_group(&self.consumer, &self.name, ANSWER_LIMIT)
     }
 
-    /// Where it stands: in these topics, or in all where it has stored something. Blocks.
+    /// Where it stands. Blocks.
     ///
     /// # Errors
     /// The brokers refuse, or do not answer.
-    pub fn standings(&self, topics: &[String]) -> Result<Standings, KafkaError> {
+    pub fn standings(&self, topics: Topics<'_>) -> Result<Standings, ClientError> {
         let metadata = self.consumer.fetch_metadata(None, ANSWER_LIMIT)?;
         let mut asked = TopicPartitionList::new();
-        for topic in metadata.topics() {
-            if topics.is_empty() || topics.iter().any(|name| name == topic.name()) {
-                for partition in topic.partitions() {
-                    asked.add_partition(topic.name(), partition.id());
-                }
+        for topic in metadata.topics().iter().filter(|topic| topics.have(topic.name())) {
+            for partition in topic.partitions() {
+                asked.add_partition(topic.name(), partition.id());
             }
+        }
+        if asked.count() == 0 {
+            return Ok(Standings::new());
         }
         let committed = self.consumer.committed_offsets(asked, ANSWER_LIMIT)?;
-        let mut standings = Standings::new();
-        for element in committed.elements() {
-            let next = match element.offset() {
-                Offset::Offset(next) => Some(next),
-                Offset::Beginning
-                | Offset::End
-                | Offset::Stored
-                | Offset::Invalid
-                | Offset::OffsetTail(_) => None,
-            };
-            if next.is_none() && topics.is_empty() {
-                continue;
+        let stored: BTreeMap<Place, Option<i64>> = offsets(&committed).collect();
+        let mut read: BTreeSet<&str> =
+            stored.iter().filter(|(_, next)| next.is_some()).map(|(at, _)| at.0.as_str()).collect();
+        match topics {
+            Topics::Named(_) => read.extend(stored.keys().map(|(topic, _)| topic.as_str())),
+            Topics::Read { members, .. } => {
+                let assigned = members.iter().flat_map(|member| &member.partitions);
+                read.extend(assigned.map(|(topic, _)| topic.as_str()));
             }
-            let (topic, partition) = (element.topic(), element.partition());
-            let (low, high) = self.consumer.fetch_watermarks(topic, partition, ANSWER_LIMIT)?;
-            standings.insert((topic.to_owned(), partition), Standing { next, low, high });
         }
-        Ok(standings)
+        let shown: Vec<&Place> =
+            stored.keys().filter(|(topic, _)| read.contains(topic.as_str())).collect();
+        // One question to each broker for all its partitions. The end is where a consumer with
+        // isolation.level=read_committed gets to.
+        let lows = self.ask(shown.iter().map(|place| (*place, Offset::Beginning)))?;
+        let highs = self.ask(shown.iter().map(|place| (*place, Offset::End)))?;
+        let standing = |place: &Place| {
+            Some(Standing {
+                next: stored.get(place).copied().flatten(),
+                low: *lows.get(place)?,
+                high: *highs.get(place)?,
+            })
+        };
+        Ok(shown.into_iter().filter_map(|at| Some((at.clone(), standing(at)?))).collect())
+    }
+
+    /// The first record of each partition that is not older than its moment, milliseconds since
+    /// 1970; without an entry where all are. Blocks.
+    ///
+    /// # Errors
+    /// The brokers refuse, or do not answer.
+    pub fn first_since<'p>(
+        &self,
+        moments: impl IntoIterator<Item = (&'p Place, i64)>,
+    ) -> Result<BTreeMap<Place, i64>, ClientError> {
+        self.ask(moments.into_iter().map(|(place, moment)| (place, Offset::Offset(moment))))
     }
 
     /// The first record of each partition that is not older than this moment, milliseconds since
@@ -126,37 +177,172 @@ impl Group {
         &self,
         standings: &Standings,
         millis: i64,
-    ) -> Result<BTreeMap<(String, i32), i64>, KafkaError> {
-        let mut times = TopicPartitionList::new();
-        for (topic, partition) in standings.keys() {
-            times.add_partition_offset(topic, *partition, Offset::Offset(millis))?;
+    ) -> Result<BTreeMap<Place, i64>, ClientError> {
+        let found = self.first_since(standings.keys().map(|place| (place, millis)))?;
+        let offset =
+            |place: &Place, standing: &Standing| found.get(place).copied().unwrap_or(standing.high);
+        Ok(standings.iter().map(|(at, standing)| (at.clone(), offset(at, standing))).collect())
+    }
+
+    /// `ListOffsets`: by a moment, or one of the two ends.
+    fn ask<'p>(
+        &self,
+        questions: impl Iterator<Item = (&'p Place, Offset)>,
+    ) -> Result<BTreeMap<Place, i64>, ClientError> {
+        let mut list = TopicPartitionList::new();
+        for ((topic, partition), offset) in questions {
+            list.add_partition_offset(topic, *partition, offset)?;
         }
-        let found = self.consumer.offsets_for_times(times, ANSWER_LIMIT)?;
-        let offset = |(topic, partition): &(String, i32)| {
-            found.find_partition(topic, *partition).and_then(|element| match element.offset() {
-                Offset::Offset(offset) => Some(offset),
-                Offset::Beginning
-                | Offset::End
-                | Offset::Stored
-                | Offset::Invalid
-                | Offset::OffsetTail(_) => None,
-            })
-        };
-        let places = standings
-            .iter()
-            .map(|(place, standing)| (place.clone(), offset(place).unwrap_or(standing.high)));
-        Ok(places.collect())
+        if list.count() == 0 {
+            return Ok(BTreeMap::new());
+        }
+        let found = self.consumer.offsets_for_times(list, ANSWER_LIMIT)?;
+        Ok(offsets(&found).filter_map(|(place, offset)| Some((place, offset?))).collect())
     }
 
     /// Stores these offsets for the group. Kafka refuses while the group has members. Blocks.
     ///
     /// # Errors
     /// The brokers refuse, or do not answer.
-    pub fn set(&self, places: &BTreeMap<(String, i32), i64>) -> Result<(), KafkaError> {
+    pub fn set(&self, places: &BTreeMap<Place, i64>) -> Result<(), ClientError> {
         let mut list = TopicPartitionList::new();
         for ((topic, partition), offset) in places {
-            list.add_partition_offset(topic, *partition, Offset::Offset(*offset))?;
+            let offset = Offset::Offset(*offset);
+            list.add_partition_offset(topic, *partition, offset)?;
         }
-        self.consumer.commit(&list, CommitMode::Sync)
+        self.consumer.commit(&list, CommitMode::Sync).map_err(ClientError::from)
+    }
+}
+
+/// How often a group was seen to share its partitions out anew.
+///
+/// Kafka tells no client how often that was, so looks are compared. Seen are a group that is at it
+/// just now, and one whose members or their partitions are not those of the last look; not seen is
+/// one that begins and ends between two looks and gives everybody what they had.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rebalances {
+    seen: u64,
+    /// It was at it at the last look.
+    under_way: bool,
+    members: Option<Vec<Member>>,
+}
+
+impl Rebalances {
+    /// Takes what a look has found.
+    pub fn see(&mut self, state: &State) {
+        let under_way = matches!(
+            state.word.as_str(),
+            "PreparingRebalance" | "CompletingRebalance" | "Assigning" | "Reconciling"
+        );
+        let changed = self.members.as_ref().is_some_and(|before| *before != state.members);
+        // One that was under way is counted already, and its end is no other one.
+        if !self.under_way && (under_way || changed) {
+            self.seen = self.seen.saturating_add(1);
+        }
+        self.under_way = under_way;
+        self.members = Some(state.members.clone());
+    }
+
+    /// How many.
+    #[must_use]
+    pub const fn seen(&self) -> u64 {
+        self.seen
+    }
+}
+
+/// The group's coordinator is about to be there: after a start of a broker, or at the first group
+/// of a cluster.
+#[must_use]
+pub fn passes(error: &ClientError) -> bool {
+    matches!(
+        error.code,
+        RDKafkaErrorCode::CoordinatorLoadInProgress
+            | RDKafkaErrorCode::CoordinatorNotAvailable
+            | RDKafkaErrorCode::NotCoordinator
+    )
+}
+
+/// Asks again while the failure [`passes`], as long as an answer may take. Blocks.
+///
+/// # Errors
+/// Those of the last question.
+pub fn patiently<T>(question: impl Fn() -> Result<T, ClientError>) -> Result<T, ClientError> {
+    let deadline = Instant::now() + ANSWER_LIMIT;
+    loop {
+        match question() {
+            Err(error) if passes(&error) && Instant::now() < deadline => std::thread::sleep(PAUSE),
+            answer => return answer,
+        }
+    }
+}
+
+/// What the failure of a question for a group means, and what to do.
+#[must_use]
+pub fn means(error: &ClientError, group: &str) -> String {
+    if error.code == RDKafkaErrorCode::GroupAuthorizationFailed {
+        format!("walpost's Kafka user has no right Describe on group {group}")
+    } else if error.code == RDKafkaErrorCode::TopicAuthorizationFailed {
+        format!("walpost's Kafka user has no right Describe on a topic of group {group}")
+    } else {
+        format!("Kafka did not answer for group {group}: {error}")
+    }
+}
+
+impl From<KafkaError> for ClientError {
+    /// By its code alone: the text of a failure of the configuration may hold a value of it.
+    fn from(error: KafkaError) -> Self {
+        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+        Self { code, message: code.to_string() }
+    }
+}
+
+/// What a list says of each partition; `None` where it says no offset.
+fn offsets(list: &TopicPartitionList) -> impl Iterator<Item = (Place, Option<i64>)> {
+    list.elements().into_iter().map(|element| {
+        let offset = match element.offset() {
+            Offset::Offset(offset) => Some(offset),
+            Offset::Beginning
+            | Offset::End
+            | Offset::Stored
+            | Offset::Invalid
+            | Offset::OffsetTail(_) => None,
+        };
+        ((element.topic().to_owned(), element.partition()), offset)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Looks at a group, each its word and the partition of each of its members; how many
+    /// rebalances are seen.
+    #[track_caller]
+    fn check(looks: &[(&str, &[(&str, i32)])], expected: u64) {
+        let mut rebalances = Rebalances::default();
+        for (word, members) in looks {
+            let members = members
+                .iter()
+                .map(|(id, partition)| Member {
+                    id: (*id).to_owned(),
+                    partitions: vec![("t".to_owned(), *partition)],
+                })
+                .collect();
+            rebalances.see(&State { word: (*word).to_owned(), members });
+        }
+        assert_eq!(rebalances.seen(), expected, "{looks:?}");
+    }
+
+    #[test]
+    fn a_rebalance_is_seen_once_by_who_has_what_or_while_it_is_under_way() {
+        let (one, two): (&[_], &[_]) = (&[("a", 0)], &[("a", 0), ("b", 1)]);
+        check(&[], 0);
+        check(&[("Stable", one), ("Stable", one)], 0);
+        check(&[("Stable", one), ("Stable", two), ("Stable", two)], 1);
+        check(&[("Stable", two), ("Stable", &[("a", 1), ("b", 0)])], 1);
+        check(&[("Stable", one), ("PreparingRebalance", two), ("Stable", two)], 1);
+        check(&[("PreparingRebalance", one), ("CompletingRebalance", two), ("Stable", two)], 1);
+        check(&[("Stable", one), ("PreparingRebalance", one), ("Stable", one)], 1);
+        check(&[("Stable", one), ("Empty", &[]), ("Stable", one)], 2);
     }
 }

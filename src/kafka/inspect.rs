@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 
-use super::client::ANSWER_LIMIT;
+use super::client::{ANSWER_LIMIT, Auxiliary};
+use super::librdkafka::Seated;
 use super::topics::Wanted;
 
 /// A topic that is there.
@@ -43,8 +43,8 @@ pub type Entries = BTreeMap<String, String>;
 
 /// A client that only asks.
 pub struct Inspector {
-    consumer: BaseConsumer,
-    admin: AdminClient<DefaultClientContext>,
+    consumer: Seated<BaseConsumer>,
+    admin: Seated<AdminClient<DefaultClientContext>>,
 }
 
 impl std::fmt::Debug for Inspector {
@@ -62,12 +62,12 @@ impl Inspector {
     ///
     /// # Errors
     /// librdkafka refuses the configuration.
-    pub fn new(config: &ClientConfig) -> Result<Self, KafkaError> {
+    pub fn new(config: &Auxiliary) -> Result<Self, KafkaError> {
         // A producer's question for a topic makes it, where brokers do that; a consumer's does
         // not, unless it says so.
         let mut passive = config.clone();
         passive.set("allow.auto.create.topics", "false");
-        Ok(Self { consumer: passive.create()?, admin: config.create()? })
+        Ok(Self { consumer: passive.consumer()?, admin: config.admin()? })
     }
 
     /// What the brokers know of a topic. Blocks.

@@ -23,14 +23,21 @@ use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 use tokio::net::unix::pipe;
 
 use super::certificates::Certificates;
+use super::login::{Login, Trouble};
 use super::refusal;
 
+mod bootstrap;
+mod group_members;
 mod question;
 mod rights;
+mod seat;
 mod topic_config;
 mod transactions;
 
+pub use group_members::{Described, Member, describe_group};
 pub use rights::Rights;
+pub(super) use seat::{Seat, Seats};
+pub use seat::{Seated, Token};
 pub use transactions::Refusal;
 
 /// A refusal by librdkafka, named.
@@ -146,6 +153,8 @@ struct Instance {
     _wake: OwnedFd,
     // What `certificate_shown` is given at each handshake, until `rd_kafka_destroy` has returned.
     certificates: Arc<Certificates>,
+    // Where it is handed tokens; left before the handles are destroyed.
+    seat: Option<Seat>,
 }
 
 // SAFETY: "the librdkafka API is thread-safe" (INTRODUCTION.md, "Threads and callbacks"); the
@@ -162,6 +171,7 @@ impl fmt::Debug for Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
+        drop(self.seat.take());
         // SAFETY: both came from librdkafka, each is destroyed once, the queue before the
         // instance it belongs to. No other reference exists: this is the last `Arc`.
         unsafe {
@@ -180,6 +190,9 @@ pub struct Client {
     woken: pipe::Receiver,
     /// Why a broker was last not spoken to, as the log had it.
     refusal: Mutex<Option<String>>,
+    /// Where its tokens come from, and what was last told of that.
+    login: Option<Login>,
+    told: Mutex<Option<Trouble>>,
 }
 
 /// The questions that block and are therefore asked from another thread.
@@ -219,13 +232,15 @@ fn milliseconds(limit: std::time::Duration) -> c_int {
 }
 
 impl Client {
-    /// Starts a producer with these properties. Nothing is connected yet when this returns.
+    /// Starts a producer with these properties, which logs in as `login` says where the properties
+    /// do not. Nothing is connected yet when this returns.
     ///
     /// # Errors
     /// A property that librdkafka refuses is named, its value is not; and whatever
     /// `rd_kafka_new` says, less the values. Must be called within a Tokio runtime.
     pub fn new<'a>(
         properties: impl IntoIterator<Item = (&'a str, &'a str)>,
+        login: Option<&Login>,
     ) -> Result<Self, ClientError> {
         let (sender, woken) =
             pipe::pipe().map_err(|error| invalid(&format!("no pipe for wake-ups: {error}")))?;
@@ -268,8 +283,11 @@ impl Client {
                 1,
             );
         }
-        let instance = Arc::new(Instance { rk, queue, _wake: wake, certificates });
-        Ok(Self { instance, woken, refusal: Mutex::default() })
+        // SAFETY: `Instance` leaves its seat before it destroys the handle.
+        let seat = login.map(|login| unsafe { login.seats().seat(rk) });
+        let instance = Arc::new(Instance { rk, queue, _wake: wake, certificates, seat });
+        let login = login.cloned();
+        Ok(Self { instance, woken, refusal: Mutex::default(), login, told: Mutex::default() })
     }
 
     /// What may be asked from any thread.
@@ -372,6 +390,9 @@ impl Client {
     ///
     /// Deliveries that follow each other under one tag are one [`Happening`].
     pub fn happenings(&self, mut take: impl FnMut(Happening)) {
+        if let Some(trouble) = self.untold_trouble() {
+            take(Happening::Notice(trouble));
+        }
         loop {
             // SAFETY: the queue is alive; a time-out of 0 never blocks; the event is ours.
             let event = unsafe { rd::rd_kafka_queue_poll(self.instance.queue.as_ptr(), 0) };
@@ -407,7 +428,8 @@ impl Client {
         };
         if !fatal {
             let message = self.with_reason(code.into(), message);
-            return Happening::Notice(ClientError { code: code.into(), message });
+            let error = ClientError { code: code.into(), message };
+            return Happening::Notice(self.with_login(error));
         }
         let mut said = [0 as c_char; 512];
         // SAFETY: `said` is writable for its length and is NUL-terminated by the call.
@@ -415,6 +437,31 @@ impl Client {
             rd::rd_kafka_fatal_error(self.instance.rk.as_ptr(), said.as_mut_ptr(), said.len())
         };
         Happening::Fatal(ClientError { code: code.into(), message: text(said.as_ptr()) })
+    }
+
+    /// Why there is no token, once for each reason. A client without one tries nothing, so it has
+    /// nothing to say itself. That a token is refused it does say, since it is told.
+    fn untold_trouble(&self) -> Option<ClientError> {
+        let trouble = self.login.as_ref()?.trouble();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if *told == trouble {
+            return None;
+        }
+        told.clone_from(&trouble);
+        let message = trouble.filter(|trouble| !trouble.refused)?.message;
+        Some(ClientError { code: RDKafkaErrorCode::BrokerTransportFailure, message })
+    }
+
+    /// A broker that refuses a token that has expired, because there is no other, has not refused
+    /// us: that is an outage of whoever gives out tokens.
+    fn with_login(&self, error: ClientError) -> ClientError {
+        match self.login.as_ref().and_then(Login::outage) {
+            Some(trouble) if refusal::is_authentication(&error) => ClientError {
+                code: RDKafkaErrorCode::BrokerTransportFailure,
+                message: format!("{}: {}", trouble.message, error.message),
+            },
+            Some(_) | None => error,
+        }
     }
 
     /// An error's text, led by the reason in words where one is known.

@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use rdkafka::types::RDKafkaErrorCode;
 
+use super::client::Properties;
 use super::librdkafka::{Client, ClientError, Handle, Happening, Topic};
 use super::prompt::{LINGER, Prompt};
+pub use super::refusal::is_authentication;
 use super::transaction::{self, Transactions, Turn};
 use crate::crash::{self, Point};
 use crate::mutant::{self, Mutant};
@@ -69,15 +71,6 @@ struct Once {
     renewed: bool,
 }
 
-/// Properties of a client, among which are passwords.
-struct Properties(Vec<(String, String)>);
-
-impl std::fmt::Debug for Properties {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Properties")
-    }
-}
-
 /// A topic and what it takes.
 #[derive(Debug)]
 struct Known {
@@ -126,10 +119,9 @@ impl Producer {
     ///
     /// # Errors
     /// librdkafka refuses the configuration.
-    pub fn new(properties: &[(String, String)]) -> Result<Self, ClientError> {
-        let client =
-            Client::new(properties.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
-        let lingers = properties.iter().any(|(name, value)| name == "linger.ms" && value == LINGER);
+    pub fn new(properties: &Properties) -> Result<Self, ClientError> {
+        let client = properties.client()?;
+        let lingers = properties.iter().any(|property| property == ("linger.ms", LINGER));
         let prompt =
             lingers.then(|| Prompt::start(client.handle())).transpose().map_err(|error| {
                 ClientError {
@@ -152,11 +144,11 @@ impl Producer {
     ///
     /// # Errors
     /// librdkafka refuses the configuration.
-    pub fn transactional(properties: Vec<(String, String)>) -> Result<Self, ClientError> {
+    pub fn transactional(properties: Properties) -> Result<Self, ClientError> {
         let producer = Self::new(&properties)?;
         let once = Once {
             transactions: Transactions::new()?,
-            properties: Properties(properties),
+            properties,
             told: Vec::new(),
             renewed: false,
         };
@@ -209,7 +201,7 @@ impl Producer {
     pub fn close_transaction(&mut self) -> Result<(), ClientError> {
         let Some(once) = &mut self.once else { return Ok(()) };
         once.transactions.close();
-        once.transactions.go_on(&self.client, &once.properties.0)
+        once.transactions.go_on(&self.client, &once.properties)
     }
 
     /// What made the open transaction fail, when its records were thrown away without a reason.
@@ -390,7 +382,7 @@ impl Producer {
                 take(happening);
             }
         });
-        if let Err(error) = transactions.go_on(&self.client, &once.properties.0) {
+        if let Err(error) = transactions.go_on(&self.client, &once.properties) {
             take(Happening::Transaction(error));
         }
     }
@@ -507,18 +499,6 @@ fn resolve(handle: &Handle, topic: Topic, patience: Duration) -> Resolution {
     }
 }
 
-/// Whether a broker does not know us: a wrong user, password or mechanism.
-///
-/// librdkafka gives the same code to a connection that ends between the question for the mechanism
-/// and its answer (`rd_kafka_broker_handle_SaslHandshake` in rdkafka_broker.c), which is an outage.
-/// Only the text tells: errors of its own begin with "Local: ".
-#[must_use]
-pub fn is_authentication(error: &ClientError) -> bool {
-    use RDKafkaErrorCode as Code;
-    matches!(error.code, Code::SaslAuthenticationFailed | Code::Authentication)
-        && !error.message.contains("mechanism handshake failed: Local: ")
-}
-
 /// What an error code means for the relay.
 #[must_use]
 #[expect(
@@ -588,9 +568,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_limits_of_topics_go_along_to_a_new_client() {
-        let client =
-            || Client::new([("bootstrap.servers", "127.0.0.1:1")].into_iter()).expect("properties");
-        let properties = [("bootstrap.servers".to_owned(), "127.0.0.1:1".to_owned())];
+        let properties = Properties::for_tests(&[("bootstrap.servers", "127.0.0.1:1")]);
         let mut producer = Producer::new(&properties).expect("properties");
         // Not in the order of their names.
         for (name, limit) in [("z", 1), ("a", 2), ("m", 3)] {
@@ -598,7 +576,7 @@ mod tests {
             let id = producer.learn(name, topic);
             producer.limit(id, limit);
         }
-        let fresh = client();
+        let fresh = properties.client().expect("properties");
         let topics = renewed(&producer.by_name, &producer.topics, &fresh).expect("names");
         assert_eq!(topics.iter().map(|known| known.limit).collect::<Vec<_>>(), [1, 2, 3]);
         assert!(topics.iter().all(|known| fresh.owns(&known.topic)));

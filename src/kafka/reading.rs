@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::client::ANSWER_LIMIT;
+use super::client::{ANSWER_LIMIT, Auxiliary};
+use super::librdkafka::Seated;
 
 /// How long nothing at all may come before the end is reached.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -40,7 +40,7 @@ pub type Extents = BTreeMap<i32, Extent>;
 
 /// A client that reads.
 pub struct Reader {
-    consumer: BaseConsumer,
+    consumer: Seated<BaseConsumer>,
 }
 
 impl std::fmt::Debug for Reader {
@@ -54,7 +54,7 @@ impl Reader {
     ///
     /// # Errors
     /// librdkafka refuses the configuration.
-    pub fn new(config: &ClientConfig) -> Result<Self, KafkaError> {
+    pub fn new(config: &Auxiliary) -> Result<Self, KafkaError> {
         let consumer = config
             .clone()
             // librdkafka wants a group for `assign`; no offset is ever committed to it.
@@ -66,7 +66,7 @@ impl Reader {
             .set("isolation.level", "read_committed")
             .set("allow.auto.create.topics", "false")
             .set("fetch.wait.max.ms", "20")
-            .create()?;
+            .consumer()?;
         Ok(Self { consumer })
     }
 

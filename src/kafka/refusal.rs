@@ -4,6 +4,20 @@
 //! reads "certificate verify failed". The reason is only known while the certificate is looked at,
 //! and only written to the log. So the log's lines are read too.
 
+use super::librdkafka::ClientError;
+
+/// Whether a broker does not know us: a wrong user, password or mechanism.
+///
+/// librdkafka gives the same code to a connection that ends between the question for the mechanism
+/// and its answer (`rd_kafka_broker_handle_SaslHandshake` in rdkafka_broker.c), which is an outage.
+/// Only the text tells: errors of its own begin with "Local: ".
+#[must_use]
+pub fn is_authentication(error: &ClientError) -> bool {
+    use rdkafka::types::RDKafkaErrorCode as Code;
+    matches!(error.code, Code::SaslAuthenticationFailed | Code::Authentication)
+        && !error.message.contains("mechanism handshake failed: Local: ")
+}
+
 /// What OpenSSL has against a broker's certificate, by its error code.
 ///
 /// Source: `X509_V_ERR_…` in OpenSSL's `include/openssl/x509_vfy.h`.

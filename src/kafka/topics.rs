@@ -2,11 +2,11 @@
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::config::ClientConfig;
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 
-use super::client::ANSWER_LIMIT;
+use super::client::{ANSWER_LIMIT, Auxiliary};
+use super::librdkafka::Seated;
 
 /// What happened to a topic that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub enum Made {
 
 /// Questions and changes to topics.
 pub struct Topics {
-    admin: AdminClient<DefaultClientContext>,
+    admin: Seated<AdminClient<DefaultClientContext>>,
 }
 
 impl std::fmt::Debug for Topics {
@@ -61,8 +61,8 @@ impl Topics {
     ///
     /// # Errors
     /// librdkafka refuses the configuration.
-    pub fn new(config: &ClientConfig) -> Result<Self, KafkaError> {
-        Ok(Self { admin: config.create()? })
+    pub fn new(config: &Auxiliary) -> Result<Self, KafkaError> {
+        Ok(Self { admin: config.admin()? })
     }
 
     fn options() -> AdminOptions {

@@ -39,6 +39,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::client::Properties;
 use super::librdkafka::{Client, ClientError, Handle, Happening, Refusal};
 use crate::crash::{self, Point};
 use crate::mutant::{self, Mutant};
@@ -85,15 +86,11 @@ pub fn id(name: &str) -> String {
 /// # Errors
 /// librdkafka refuses the properties, or the brokers the id; or they do not answer in time.
 /// Must be called within a Tokio runtime.
-pub fn fence(properties: &[(String, String)]) -> Result<(), ClientError> {
-    let client = client(properties)?;
+pub fn fence(properties: &Properties) -> Result<(), ClientError> {
+    let client = properties.client()?;
     let done = client.handle().init_transactions(INIT_LIMIT).map_err(|refusal| refusal.error);
     client.happenings(|_| {});
     done
-}
-
-fn client(properties: &[(String, String)]) -> Result<Client, ClientError> {
-    Client::new(properties.iter().map(|(name, value)| (name.as_str(), value.as_str())))
 }
 
 /// What the thread is asked to do.
@@ -262,7 +259,7 @@ impl Transactions {
     pub(super) fn go_on(
         &mut self,
         client: &Client,
-        properties: &[(String, String)],
+        properties: &Properties,
     ) -> Result<(), ClientError> {
         match self.phase {
             Phase::Closing if self.unreported == 0 => {
@@ -270,7 +267,7 @@ impl Transactions {
                 self.phase = Phase::Ending(answer);
             }
             Phase::Suspect => {
-                let fresh = self::client(properties)?;
+                let fresh = properties.client()?;
                 let answer = self.ask(|answer| Job::Init(fresh.handle(), answer));
                 self.phase = Phase::Renewing(Box::new(fresh), answer);
             }

@@ -6,7 +6,7 @@
 //! is taken, it is not shown.
 
 use super::catalog::Kind::{Counter, Gauge, Histogram};
-use super::catalog::When::{Later, Now};
+use super::catalog::When::Now;
 
 /// What kind of number a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,10 +160,12 @@ pub const TABLE: &[Definition] = &[
     define("walpost_outbox_rows", Gauge, &[], Now, "Rows of the outbox tables by the last VACUUM or ANALYZE; kept by the leader."),
     define("walpost_outbox_bytes", Gauge, &[], Now, "Size of the outbox tables with their indexes; kept by the leader."),
     define("walpost_pruned_rows_total", Counter, &[], Now, "Delivered rows that WALPOST_PRUNE_AFTER deleted from the outbox tables."),
-    define("walpost_consumer_group_lag", Gauge, &["group", "topic"], Later, "Records that a consumer group has not read."),
-    define("walpost_consumer_group_lag_seconds", Gauge, &["group", "topic"], Later, "Age of the oldest record that a consumer group has not read."),
-    define("walpost_consumer_group_members", Gauge, &["group"], Later, "Members of a consumer group."),
-    define("walpost_consumer_group_rebalances_total", Counter, &["group"], Later, "Rebalances seen in a consumer group."),
+    define("walpost_nontransactional_messages_total", Counter, &[], Now, "Messages with the prefix of WALPOST_MESSAGES that are not sent, as they were written with transactional = false."),
+    define("walpost_consumer_group_lag", Gauge, &["group", "topic"], Now, "Records that a consumer group has not read; of a partition without a stored place those since it is watched."),
+    define("walpost_consumer_group_lag_seconds", Gauge, &["group", "topic"], Now, "How long ago the oldest record was written that a consumer group has not read; 0: it has read all."),
+    define("walpost_consumer_group_members", Gauge, &["group"], Now, "Consumers in a group."),
+    define("walpost_consumer_group_rebalances_total", Counter, &["group"], Now, "How often a consumer group was seen to share its partitions out anew; one that ends between two looks and changes nothing is not seen."),
+    define("walpost_consumer_group_looked_timestamp_seconds", Gauge, &["group"], Now, "When a consumer group was last looked at with success; before that, the start. Its other series are left out once that is a minute ago."),
 
     define("process_cpu_seconds_total", Counter, &[], Now, "User and system CPU time spent."),
     define("process_resident_memory_bytes", Gauge, &[], Now, "Resident memory."),

@@ -12,7 +12,7 @@ use crate::status::{HaltCode, State};
 
 use super::ConfigInfo;
 use super::process::Process;
-use super::registry::{Family, Registry};
+use super::registry::{Family, Registry, of_all_streams};
 
 /// Error codes are words of the program; those of halts exist from the start.
 const CODES_MAX: usize = 100;
@@ -283,17 +283,18 @@ pub(super) fn append_unregistered(registry: &Registry, snapshot: &Snapshot, text
     ];
     for (name, value) in series {
         // The process is told of once, by its first stream.
-        let told = registry.shard().unwrap_or(0) == 0 || !name.starts_with("process_");
+        let told = registry.shard().unwrap_or(0) == 0 || !of_all_streams(name);
         if let Some(value) = value.filter(|_| told) {
             registry.append(text, name, value);
         }
     }
+    super::consumers::append(registry, snapshot, text);
 }
 
 fn flag(on: bool) -> f64 {
     f64::from(u8::from(on))
 }
 
-fn unix_seconds(at: SystemTime) -> f64 {
+pub(super) fn unix_seconds(at: SystemTime) -> f64 {
     at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }

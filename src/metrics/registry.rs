@@ -1,7 +1,6 @@
 //! Registers series by the table: a name, kind or label that is not in it cannot be registered.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder as _};
@@ -54,8 +53,7 @@ impl Registry {
                 Kind::Histogram => recorder.describe_histogram(name, None, help),
             }
         }
-        let escaped = connector.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-        let connector_label = format!("connector=\"{escaped}\"");
+        let connector_label = format!("connector=\"{}\"", escaped(connector));
         let labels = shard.map_or_else(
             || connector_label.clone(),
             |shard| format!("{connector_label},shard=\"{shard}\""),
@@ -92,22 +90,50 @@ impl Registry {
 
     /// Adds a series that is not registered because its value is a fraction and counters of
     /// `metrics` are whole, or because it is absent where it cannot be read.
-    ///
-    /// What is of the process is of no stream.
     pub(super) fn append(&self, text: &mut String, name: &'static str, value: f64) {
-        let Definition { kind, help, .. } = defined(name);
-        let kind = kind.as_str();
-        let labels = match name.starts_with("process_") {
+        self.append_all(text, name, [(Vec::new(), value)]);
+    }
+
+    /// As [`append`](Self::append), for the series of a metric with labels; nothing without one.
+    ///
+    /// What is of the process, or of those who read the topics, is of no stream.
+    pub(super) fn append_all(
+        &self,
+        text: &mut String,
+        name: &'static str,
+        series: impl IntoIterator<Item = (Vec<(&'static str, String)>, f64)>,
+    ) {
+        let Definition { kind, help, labels: expected, .. } = defined(name);
+        let mut series = series.into_iter().peekable();
+        if series.peek().is_none() {
+            return;
+        }
+        let head = format!("# HELP {name} {help}\n# TYPE {name} {}\n", kind.as_str());
+        text.push_str(&head);
+        let ours = match of_all_streams(name) {
             true => &self.connector_label,
             false => &self.labels,
         };
-        let written = write!(
-            text,
-            "# HELP {name} {help}\n# TYPE {name} {kind}\n\
-             {name}{{{labels}}} {value}\n\n"
-        );
-        written.expect("writing to a string cannot fail");
+        for (labels, value) in series {
+            let names: Vec<_> = labels.iter().map(|(label, _)| *label).collect();
+            assert_eq!(*expected, names, "{name} has other labels");
+            let mut all = ours.clone();
+            for (label, value) in labels {
+                all.push_str(&format!(",{label}=\"{}\"", escaped(&value)));
+            }
+            text.push_str(&format!("{name}{{{all}}} {value}\n"));
+        }
+        text.push('\n');
     }
+}
+
+/// Whether a metric is told once for all streams of a process, by the first of them.
+pub(super) fn of_all_streams(name: &str) -> bool {
+    name.starts_with("process_") || name.starts_with("walpost_consumer_group_")
+}
+
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 fn defined(name: &str) -> &'static Definition {

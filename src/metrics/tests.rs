@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::catalog::{Definition, TABLE, When};
 use super::*;
 use crate::lsn::Lsn;
+use crate::status::consumers::{ConsumerGroup, Found, GroupTopic};
 use crate::status::facts::{SlotFacts, WalStatus};
 use crate::status::{Halt, HaltCode, State};
 
@@ -28,7 +29,21 @@ fn worked() -> (Status, Metrics) {
     metrics.event_latency(Duration::from_millis(3), 3);
     metrics.produce_error("MSG_TIMED_OUT");
     metrics.broker("kafka:9092", true, Some(0.002));
+    status.update(|facts| facts.consumer_groups = vec![group("bil\"ling", Some(Instant::now()))]);
     (status, metrics)
+}
+
+fn group(name: &str, looked: Option<Instant>) -> ConsumerGroup {
+    let topic = |topic: &str, lag_seconds| GroupTopic {
+        topic: topic.to_owned(),
+        lag: 12,
+        lag_seconds,
+        ..GroupTopic::default()
+    };
+    let topics = vec![topic("a", Some(3.5)), topic("b", None)];
+    let found = Found { state: "Stable".to_owned(), members: 2, topics };
+    let found = looked.map(|_| found);
+    ConsumerGroup { group: name.to_owned(), looked, found, rebalances: 1, trouble: None }
 }
 
 /// The value of one series, by all that stands before it.
@@ -57,9 +72,14 @@ fn the_text_shows_all_metrics_of_the_table_that_exist_now_and_no_other() {
 fn the_series_of_several_streams_tell_their_numbers_and_the_process_is_told_of_once() {
     let stream = |shard| {
         let status = Status::new("shop.walpost", "walpost");
-        Metrics::new(&status, &ConfigInfo { shard: Some(shard), ..ConfigInfo::default() })
+        let info = ConfigInfo { shard: Some(shard), ..ConfigInfo::default() };
+        let metrics = Metrics::new(&status, &info);
+        (status, metrics)
     };
-    let text = Metrics::render_all(&[stream(0), stream(1)]);
+    let [(first, of_first), (_second, of_second)] = [stream(0), stream(1)];
+    let looked = Some(Instant::now());
+    first.update(|facts| facts.consumer_groups = vec![group("billing", looked)]);
+    let text = Metrics::render_all(&[of_first, of_second]);
     for shard in ["0", "1"] {
         let labels = format!("{{connector=\"shop.walpost\",shard=\"{shard}\"}}");
         assert_eq!(value(&text, &format!("walpost_leader{labels}")), 0.0);
@@ -67,6 +87,9 @@ fn the_series_of_several_streams_tell_their_numbers_and_the_process_is_told_of_o
     }
     assert!(value(&text, "process_threads{connector=\"shop.walpost\"}") >= 1.0);
     assert_eq!(text.matches("\nprocess_threads{").count(), 1);
+    let lag =
+        "walpost_consumer_group_lag{connector=\"shop.walpost\",group=\"billing\",topic=\"a\"}";
+    assert_eq!(value(&text, lag), 12.0);
     for definition in TABLE.iter().filter(|metric| metric.when == When::Now) {
         let line = format!("# TYPE {} ", definition.name);
         assert_eq!(text.matches(&line).count(), 1, "{line}");
@@ -233,4 +256,29 @@ fn a_checkpoint_grows_old() {
     let series = r#"walpost_checkpoint_age_seconds{connector="shop.walpost"}"#;
     let age = value(&metrics.render(), series);
     assert!((50.0..150.0).contains(&age), "{age}");
+}
+
+#[test]
+fn the_series_of_a_group_end_when_it_was_not_seen_for_a_minute() {
+    let (status, metrics) = new();
+    let old = Instant::now().checked_sub(Duration::from_secs(61)).unwrap();
+    let groups = [("now", Some(Instant::now())), ("old", Some(old)), ("never", None)];
+    let groups = groups.map(|(name, looked)| group(name, looked));
+    status.update(|facts| facts.consumer_groups = groups.to_vec());
+    let text = metrics.render();
+    let series = |name: &str, group: &str| {
+        format!("walpost_consumer_group_{name}{{connector=\"shop.walpost\",group=\"{group}\"")
+    };
+    assert_eq!(value(&text, &(series("lag", "now") + ",topic=\"a\"}")), 12.0);
+    assert_eq!(value(&text, &(series("lag_seconds", "now") + ",topic=\"a\"}")), 3.5);
+    assert!(!text.contains(&(series("lag_seconds", "now") + ",topic=\"b\"}")));
+    assert_eq!(value(&text, &(series("members", "now") + "}")), 2.0);
+    for group in ["old", "never"] {
+        for name in ["lag", "lag_seconds", "members"] {
+            assert!(!text.contains(&series(name, group)), "{name} {group}");
+        }
+        assert_eq!(value(&text, &(series("rebalances_total", group) + "}")), 1.0);
+    }
+    let looked = |group| value(&text, &(series("looked_timestamp_seconds", group) + "}"));
+    assert!(looked("never") - 30.0 > looked("old") && looked("now") >= looked("never"));
 }

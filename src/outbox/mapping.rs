@@ -10,12 +10,13 @@ use search::Found;
 use super::column::{ColumnType, Field, TypeNames};
 use super::role::{ColumnChoice, Role, TableName};
 use super::row::{OutboxRow, RowScratch};
+use super::spread::Spread;
 use crate::cloudevent::options::EventOptions;
 use crate::cloudevent::source;
 use crate::pgoutput::{Malformed, Relation, Tuple};
 
 /// Debezium's column for a trace, the text of a `java.util.Properties`.
-const SPAN_CONTEXT_COLUMN: &str = "tracingspancontext";
+pub(super) const SPAN_CONTEXT_COLUMN: &str = "tracingspancontext";
 
 /// The attributes that a column of a role becomes by itself, in the order they are written.
 pub const ROLE_EXTENSIONS: [(&str, Role); 6] = [
@@ -83,6 +84,7 @@ pub struct Mapping {
     event_type: Vec<Piece>,
     subject: Vec<SubjectPiece>,
     message: Vec<SubjectPiece>,
+    spreads: Vec<Spread>,
     source: String,
 }
 
@@ -123,7 +125,8 @@ impl Mapping {
         options: &EventOptions,
     ) -> Result<Self, MappingError> {
         let found = search::search(columns, options);
-        let Found { roles, extensions, topic, event_type, subject, message } = match found {
+        let Found { roles, extensions, topic, event_type, subject, message, spreads } = match found
+        {
             Ok(found) => found,
             Err(problems) => return Err(MappingError { table, problems }),
         };
@@ -139,6 +142,7 @@ impl Mapping {
             event_type,
             subject,
             message,
+            spreads,
             source: source::of_table(options, &table),
             table,
         })
@@ -212,6 +216,12 @@ impl Mapping {
     #[must_use]
     pub fn message(&self) -> &[SubjectPiece] {
         &self.message
+    }
+
+    /// The hot aggregates that are spread over keys of their own.
+    #[must_use]
+    pub fn spreads(&self) -> &[Spread] {
+        &self.spreads
     }
 
     /// The attribute `source` of rows that do not override it.

@@ -142,6 +142,24 @@ pub struct TableName {
     pub table: String,
 }
 
+/// What stands for the schema of rows that came as messages, in `source` and in what is said of a
+/// row. No schema of a user is called so: Postgres keeps names that begin with `pg_` for itself.
+const MESSAGES: &str = "pg_logical_emit_message";
+
+impl TableName {
+    /// What stands for the table of rows that came as messages with this prefix.
+    #[must_use]
+    pub fn of_messages(prefix: &str) -> Self {
+        Self { schema: MESSAGES.to_owned(), table: prefix.to_owned() }
+    }
+
+    /// It stands for messages, and is no table.
+    #[must_use]
+    pub fn is_of_messages(&self) -> bool {
+        self.schema == MESSAGES
+    }
+}
+
 impl std::fmt::Display for TableName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}.{}", self.schema, self.table)

@@ -66,6 +66,27 @@ impl RowScratch {
         }
         OutboxRow { bytes: &self.texts, cells: &self.cells }
     }
+
+    /// Begins a row whose columns come in any order; those that are not set are SQL NULL.
+    pub(super) fn begin(&mut self, columns: usize) {
+        self.cells.clear();
+        self.cells.resize(columns, None);
+        self.texts.clear();
+    }
+
+    /// Sets a column of the row that was begun to what `write` appends.
+    pub(super) fn set(&mut self, column: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.texts.len();
+        write(&mut self.texts);
+        if let Some(cell) = self.cells.get_mut(column) {
+            *cell = Some((start, self.texts.len()));
+        }
+    }
+
+    /// The row that was begun.
+    pub(super) fn row(&self) -> OutboxRow<'_> {
+        OutboxRow { bytes: &self.texts, cells: &self.cells }
+    }
 }
 
 /// A row, as texts of its columns.

@@ -5,7 +5,16 @@ use super::*;
 
 /// The messages that a real server sent.
 pub(crate) fn recorded() -> Vec<Vec<u8>> {
-    let lines = include_str!("recorded/postgres15.txt").lines();
+    read(include_str!("recorded/postgres15.txt"))
+}
+
+/// What `pg_logical_emit_message` wrote, as the oldest and the newest server send it.
+pub(crate) fn recorded_messages() -> [Vec<Vec<u8>>; 2] {
+    [read(include_str!("recorded/messages14.txt")), read(include_str!("recorded/messages18.txt"))]
+}
+
+fn read(recorded: &str) -> Vec<Vec<u8>> {
+    let lines = recorded.lines();
     lines
         .filter(|line| !line.starts_with('#'))
         .map(|line| {
@@ -81,9 +90,56 @@ fn what_a_real_server_sends_is_decoded() {
     assert_eq!(messages.len(), 17);
 }
 
+/// Transactional or not, prefix and content; `begin` and `commit` between.
+#[track_caller]
+fn check_messages(recorded: &[Vec<u8>]) {
+    let told: Vec<_> = recorded
+        .iter()
+        .map(|bytes| match decode_whole(bytes).expect("recorded") {
+            LogicalMessage::Begin(_) => "begin".to_owned(),
+            LogicalMessage::Commit(_) => "commit".to_owned(),
+            LogicalMessage::Message(Message { transactional, prefix, content, .. }) => {
+                let content = String::from_utf8_lossy(content);
+                format!("{transactional} {prefix} {content}")
+            }
+            other @ (LogicalMessage::Origin { .. }
+            | LogicalMessage::Relation(_)
+            | LogicalMessage::Type(_)
+            | LogicalMessage::Insert { .. }
+            | LogicalMessage::Update { .. }
+            | LogicalMessage::Delete { .. }
+            | LogicalMessage::Truncate) => panic!("{other:?}"),
+        })
+        .collect();
+    let order = "true shop {\"id\" : \"6e8bc430-9c3a-11d9-9669-0800200c9a66\", \
+                 \"aggregatetype\" : \"order\", \"aggregateid\" : \"ö 42\", \
+                 \"type\" : \"OrderCreated\", \
+                 \"payload\" : {\"total\": 12.30, \"id\": 9007199254740993}}";
+    let expected = [
+        "begin",
+        order,
+        "commit",
+        "false shop {\"id\":\"2\"}",
+        "begin",
+        "true shop ",
+        "true shop's \"ö\" \0\u{fffd}",
+        "commit",
+        // Of a transaction that was rolled back: what was transactional never comes.
+        "false shop {\"id\":\"3\"}",
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn emitted_messages_come_in_their_transactions_from_the_oldest_and_the_newest_server() {
+    for recorded in recorded_messages() {
+        check_messages(&recorded);
+    }
+}
+
 #[test]
 fn every_prefix_of_a_message_is_an_error() {
-    for message in recorded() {
+    for message in recorded().into_iter().chain(recorded_messages().concat()) {
         for length in 0..message.len() {
             assert!(decode_whole(&message[..length]).is_err(), "{length} of {message:x?}");
         }
@@ -92,7 +148,7 @@ fn every_prefix_of_a_message_is_an_error() {
 
 #[test]
 fn a_byte_after_a_message_is_an_error() {
-    for mut message in recorded() {
+    for mut message in recorded().into_iter().chain(recorded_messages().concat()) {
         message.push(0);
         assert!(decode_whole(&message).is_err(), "{message:x?}");
     }

@@ -92,9 +92,25 @@ impl Pipeline {
         }
         if confirmed || stored {
             self.confirmed_at = Some(Instant::now());
+            self.reminder.all_is_well(Instant::now());
         }
         self.look_for_new_client();
         self.concerned(trouble)
+    }
+
+    /// Where nothing comes back for long, Kafka's client may have forgotten where to ask.
+    pub(super) fn remind_kafka(&mut self) {
+        let waits =
+            self.rows.ledger.in_flight_rows() > 0 || self.rows.producer.open_since().is_some();
+        if !waits {
+            self.reminder.all_is_well(Instant::now());
+        } else if let Some(silent) = self.reminder.is_due(Instant::now()) {
+            tracing::info!(
+                ?silent,
+                "kafka confirms nothing; its client is told KAFKA_BOOTSTRAP_SERVERS again"
+            );
+            self.rows.producer.handle().bootstrap_again();
+        }
     }
 
     /// In exactly-once the producer may have got itself another client between two transactions.

@@ -48,7 +48,7 @@ impl Answer {
 #[derive(Clone, Debug)]
 pub(crate) struct TopicMaker {
     /// The client's configuration.
-    pub(crate) client: rdkafka::ClientConfig,
+    pub(crate) client: crate::kafka::client::Auxiliary,
     /// Partitions of a new topic.
     pub(crate) partitions: i32,
     /// Copies of each; -1 is the broker's default.

@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use super::keys::Keys;
+use super::messages::Messages;
 use super::refusal::{Alone, Place, Refusals, Sent, SnapshotRowDigest, Way};
 use super::tell::Teller;
 use crate::cloudevent::{BadRow, Encoder, Event, Reason, Unencoded};
@@ -102,6 +103,8 @@ pub(super) enum Watched {
 pub(crate) struct RowSettings {
     /// The connector's name.
     pub(crate) connector: String,
+    /// Prefix of the messages that are outbox rows.
+    pub(crate) messages: Option<String>,
     /// The outbox tables.
     pub(crate) tables: Vec<TableName>,
     /// Object ids of the outbox tables, so that a renamed table is still one.
@@ -134,6 +137,8 @@ pub(super) struct Rows {
     pub(super) settings: RowSettings,
     pub(super) encoder: Encoder,
     pub(super) scratch: RowScratch,
+    /// Messages that are outbox rows.
+    pub(super) messages: Option<Box<Messages>>,
     types: TypeNames,
     pub(super) relations: HashMap<u32, Watched>,
     /// Topics that the brokers do not know, and until when that is believed.
@@ -167,6 +172,7 @@ impl Rows {
             )
         })?;
         let encoder = encoder.with_schemas(&settings.events, settings.schemas.clone());
+        let messages = Messages::of(settings.messages.as_deref(), &settings.events)?;
         Ok(Self {
             ledger,
             producer,
@@ -174,6 +180,7 @@ impl Rows {
             settings,
             encoder,
             scratch: RowScratch::new(),
+            messages,
             types: TypeNames::new(),
             relations: HashMap::new(),
             unknown_topics: HashMap::new(),
@@ -214,7 +221,8 @@ impl Rows {
             }
             LogicalMessage::Relation(relation) => self.relation(relation)?,
             LogicalMessage::Type(message) => self.types.learn(message),
-            LogicalMessage::Origin { .. } | LogicalMessage::Message(_) => {}
+            LogicalMessage::Message(message) => return self.message(message),
+            LogicalMessage::Origin { .. } => {}
             LogicalMessage::Update { .. }
             | LogicalMessage::Delete { .. }
             | LogicalMessage::Truncate => {
@@ -317,7 +325,7 @@ impl Rows {
 
     /// The way of every row: to an event and into the producer's queue, or, as a bad row, where
     /// the policy says.
-    fn offer(
+    pub(super) fn offer(
         &mut self,
         mapping: &Mapping,
         row: &OutboxRow<'_>,
@@ -370,8 +378,11 @@ impl Rows {
         self.bad_row(mapping, row, place, &bad)
     }
 
-    /// Remembers a row that is in the table and nowhere else.
+    /// Remembers a row that is in the table and nowhere else; one that came as a message is in none.
     pub(super) fn keep(&mut self, mapping: &Mapping, row: &OutboxRow<'_>, position: Position) {
+        if mapping.table().is_of_messages() {
+            return;
+        }
         let id = mapping.role(Role::Id).and_then(|field| row.printed(field));
         let printed_id = id.map(<[u8]>::to_vec);
         self.kept.push(KeptRow { printed_id, commit_lsn: position.commit_lsn });
@@ -480,7 +491,7 @@ fn end_when_stored(ledger: &Ledger, failure: Failure) -> Result<Taken, Failure> 
     Ok(Taken::Ending(failure))
 }
 
-fn broken(violation: &Violation) -> Failure {
+pub(super) fn broken(violation: &Violation) -> Failure {
     Failure::again("postgres_protocol", format!("the stream breaks its own rules: {violation}"))
 }
 

@@ -1,4 +1,5 @@
-//! Taking messages out of the buffer, until it has no whole one or the in-flight limit is reached.
+//! Taking messages out of the buffer, until it has no whole one, the in-flight limit is reached or a
+//! status update is due.
 
 use std::time::Duration;
 
@@ -25,8 +26,8 @@ const ENDING_INTERVAL: Duration = Duration::from_millis(100);
 const STOP_LIMIT: Duration = Duration::from_secs(600);
 
 impl Pipeline {
-    /// Takes messages until the buffer has no whole one, or the limit is reached; says whether rows
-    /// were enqueued.
+    /// Takes messages until the buffer has no whole one, the limit is reached, or the server wants to
+    /// hear from us; says whether rows were enqueued.
     pub(super) fn take_rows(&mut self) -> Result<bool, Failure> {
         let before = self.rows.ledger.in_flight_rows();
         if self.snapshot.is_some() {
@@ -39,7 +40,7 @@ impl Pipeline {
 
     fn take_stream_rows(&mut self) -> Result<(), Failure> {
         self.unread = true;
-        while self.may_take() {
+        while self.may_take() && !self.status_is_due() {
             let (message, length) = match self.stream.peek() {
                 Ok(Some(peeked)) => peeked,
                 Ok(None) => {

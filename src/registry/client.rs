@@ -311,7 +311,7 @@ const NOT_THERE: [u32; 3] = [40_401, 40_402, 40_403];
 /// A 404 is only believed where the registry's own error code comes with it: at a wrong address any
 /// web server says 404, and that must not make rows bad.
 fn read<T: DeserializeOwned>(answer: &Answer, doing: &str) -> Result<T, RegistryError> {
-    let Answer { status, body } = answer;
+    let Answer { status, body, .. } = answer;
     if (200..300).contains(status) {
         return serde_json::from_slice(body).map_err(|_| {
             RegistryError::Unreachable(format!(
@@ -362,7 +362,7 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, body: &str) -> Answer {
-        Answer { status, body: bytes::Bytes::copy_from_slice(body.as_bytes()) }
+        Answer { status, date: None, body: bytes::Bytes::copy_from_slice(body.as_bytes()) }
     }
 
     #[test]

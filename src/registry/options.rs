@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::request::{Url, UrlFault};
 use crate::secret::Secret;
 
 /// How to reach the registry (`WALPOST_REGISTRY_*`).
@@ -20,14 +21,7 @@ pub struct RegistryOptions {
 
 /// An `http` or `https` URL without user, query and fragment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BaseUrl {
-    text: String,
-    https: bool,
-    host: String,
-    port: u16,
-    authority: String,
-    path: String,
-}
+pub struct BaseUrl(Url);
 
 impl BaseUrl {
     /// Takes a URL apart.
@@ -36,80 +30,32 @@ impl BaseUrl {
     ///
     /// What is accepted. No part of the text is repeated, because it may hold a password.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let text = text.trim_end_matches('/');
-        let (https, rest) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
-            (Some(rest), _) => (true, rest),
-            (None, Some(rest)) => (false, rest),
-            (None, None) => return Err("expected http://host:port or https://host:port".to_owned()),
-        };
-        if rest.contains('@') {
-            return Err("has a user in it; give it as WALPOST_REGISTRY_USERNAME and \
-                        WALPOST_REGISTRY_PASSWORD"
-                .to_owned());
-        }
-        let plain = |c: char| c.is_ascii_graphic() && !"?#\"<>\\^`{|}".contains(c);
-        if !rest.chars().all(plain) {
+        let url = Url::parse(text.trim_end_matches('/')).map_err(|fault| match fault {
+            UrlFault::User => "has a user in it; give it as WALPOST_REGISTRY_USERNAME and \
+                               WALPOST_REGISTRY_PASSWORD"
+                .to_owned(),
+            UrlFault::Form(expected) => expected.to_owned(),
+        })?;
+        if url.path_and_query().contains('?') {
             return Err("expected a URL without query, fragment and blanks".to_owned());
         }
-        let (authority, path) = match rest.split_once('/') {
-            Some((authority, path)) => (authority, format!("/{path}")),
-            None => (rest, String::new()),
-        };
-        let (host, port) = match authority.rsplit_once(':') {
-            // The colons of an IPv6 address are inside of brackets.
-            Some((host, port)) if !port.ends_with(']') => {
-                let port = port.parse().map_err(|_| "expected a port from 1 to 65535")?;
-                (host, port)
-            }
-            Some(_) | None => (authority, if https { 443 } else { 80 }),
-        };
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        if host.is_empty() || port == 0 {
-            return Err("expected http://host:port or https://host:port".to_owned());
-        }
-        Ok(Self {
-            text: text.to_owned(),
-            https,
-            host: host.to_owned(),
-            port,
-            authority: authority.to_owned(),
-            path,
-        })
+        Ok(Self(url))
     }
 
     /// The URL, without a slash at its end.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.text
+        self.0.as_str()
     }
 
     /// Whether a password that is sent there can be read on the way.
     #[must_use]
     pub fn is_in_the_clear(&self) -> bool {
-        let loopback = self.host == "localhost"
-            || self.host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-        !self.https && !loopback
+        self.0.is_in_the_clear()
     }
 
-    pub(super) const fn https(&self) -> bool {
-        self.https
-    }
-
-    pub(super) fn host(&self) -> &str {
-        &self.host
-    }
-
-    pub(super) const fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// `host:port` as it stands in the URL, for the header `Host`.
-    pub(super) fn authority(&self) -> &str {
-        &self.authority
-    }
-
-    pub(super) fn path(&self) -> &str {
-        &self.path
+    pub(super) const fn url(&self) -> &Url {
+        &self.0
     }
 }
 
@@ -122,9 +68,10 @@ mod tests {
         let found = BaseUrl::parse(text);
         match (found, expected) {
             (Ok(url), Ok((https, host, port, path, whole))) => {
-                let parts = (url.https, url.host.as_str(), url.port, url.path.as_str());
+                let url = (url.url(), url.as_str());
+                let parts = (url.0.https(), url.0.host(), url.0.port(), url.0.path_and_query());
                 assert_eq!(parts, (https, host, port, path), "{text}");
-                assert_eq!(url.as_str(), whole, "{text}");
+                assert_eq!(url.1, whole, "{text}");
             }
             (Err(error), Err(expected)) => assert!(error.contains(expected), "{text}: {error}"),
             (found, expected) => panic!("{text}: {found:?} and not {expected:?}"),

@@ -7,7 +7,7 @@ use super::found::{Found, FoundStream, FoundTable};
 use super::table;
 use crate::config::Config;
 use crate::outbox::present::Present;
-use crate::postgres::catalog::{Publication, PublishTable, table_list};
+use crate::postgres::catalog::{Publication, PublishTable, create_publication, table_list};
 use crate::postgres::identifier::{quote_identifier, quote_literal, quote_qualified};
 use crate::secret::Secret;
 use crate::shard;
@@ -87,6 +87,16 @@ pub(crate) fn steps(
             "{} shards need publications that filter rows: Postgres 15 or newer",
             config.shards
         ));
+    }
+    if found.tables.is_empty() {
+        let switches =
+            [(wanted.table, "--table"), (wanted.checks, "--checks"), (wanted.prune, "--prune")];
+        if let Some((_, switch)) = switches.iter().find(|(wanted, _)| *wanted) {
+            return Err(format!(
+                "{switch} is for a table, and there is none: WALPOST_MESSAGES needs none; name one in WALPOST_TABLE, if there is to be one beside"
+            ));
+        }
+        runs_as_another(found, wanted)?;
     }
     let role = identifier(&wanted.role)?;
     let mut steps = role_steps(found, wanted, &role)?;
@@ -214,13 +224,18 @@ fn table_steps(
             has,
         ));
     }
+    runs_as_another(found, wanted)?;
+    Ok(steps)
+}
+
+fn runs_as_another(found: &Found, wanted: &Wanted) -> Result<(), Unusable> {
     if found.user == wanted.role {
         return Err(format!(
             "setup runs as the role {} itself: run it as the owner of the table, so that the role owns nothing",
             wanted.role
         ));
     }
-    Ok(steps)
+    Ok(())
 }
 
 fn publication_step(found: &Found, stream: &FoundStream, role: &str) -> Result<Step, Unusable> {
@@ -235,13 +250,15 @@ fn publication_step(found: &Found, stream: &FoundStream, role: &str) -> Result<S
         })
         .collect();
     let tables = table_list(&listed).map_err(|error| error.to_string())?;
-    let made = format!(
-        "CREATE PUBLICATION {name} FOR TABLE {tables} WITH (publish = 'insert', publish_via_partition_root = true)"
-    );
-    let title = if stream.filters_now.is_empty() {
-        "what is published: inserts into the outbox, owned by whoever runs this and not by the role"
-    } else {
-        "what is published: inserts into the outbox, each row by the one publication that its key falls to, owned by whoever runs this and not by the role"
+    let made = create_publication(&name, &tables);
+    let title = match (listed.as_slice(), stream.filters_now.as_slice()) {
+        ([], _) => "a publication, which the server asks for; messages are sent whatever is in it",
+        (_, []) => {
+            "what is published: inserts into the outbox, owned by whoever runs this and not by the role"
+        }
+        (_, _) => {
+            "what is published: inserts into the outbox, each row by the one publication that its key falls to, owned by whoever runs this and not by the role"
+        }
     };
     let Some(publication) = &stream.publication else {
         return Ok(Step::new(title, made, false));

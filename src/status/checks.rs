@@ -31,6 +31,9 @@ const HEADROOM_SOON: f64 = 4.0 * 3_600.0;
 /// cannot be vacuumed slow everything down long before.
 const XMIN_OLD: u64 = 100_000_000;
 
+/// The name of the check of consumer groups.
+pub(super) const CONSUMER_GROUPS: &str = "Consumer groups";
+
 /// How well something is, from good to bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -95,6 +98,7 @@ pub(super) fn checks(snapshot: &Snapshot, headroom: &Headroom) -> Vec<Check> {
     all.push(rows(snapshot));
     all.push(clock(snapshot));
     all.extend(certificates);
+    all.extend(consumers(snapshot));
     all.push(tasks(snapshot));
     all
 }
@@ -301,6 +305,27 @@ fn certificate(name: &'static str, until: Until) -> Check {
     };
     let remedy = "Renew the server's certificate; walpost takes the new one at its next connection";
     Check::new(name, (grade, says), remedy)
+}
+
+/// Being behind is for the alerts to judge: how far is too far, the groups' owners know.
+fn consumers(snapshot: &Snapshot) -> Option<Check> {
+    let groups = &snapshot.consumer_groups;
+    if groups.is_empty() {
+        return None;
+    }
+    let wrong: Vec<_> = groups.iter().filter_map(|group| group.wrong()).collect();
+    let looked = groups.iter().filter(|group| group.looked.is_some()).count();
+    let found = if !wrong.is_empty() {
+        (Grade::Warn, wrong.join("; "))
+    } else if looked < groups.len() {
+        (Grade::Unknown, "not looked at yet".to_owned())
+    } else {
+        (Grade::Good, format!("{looked} of {looked} have consumers"))
+    };
+    let remedy = "Are the group's consumers running, and is it written as in WALPOST_CONSUMER_GROUPS? \
+                  `walpost groups show` asks again; `walpost check` names a right that is missing. The \
+                  relay does not wait for consumers";
+    Some(Check::new(CONSUMER_GROUPS, found, remedy))
 }
 
 fn tasks(snapshot: &Snapshot) -> Check {

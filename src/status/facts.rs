@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::lsn::Lsn;
 
+use super::consumers::{ConsumerGroup, GroupView};
 use super::lag::{Freshness, lag};
 use super::snapshot::{Clock, KafkaView, LagView, PostgresView, SlotView, Snapshot};
 
@@ -39,6 +40,8 @@ pub struct Facts {
     pub oldest_in_hand: Option<SystemTime>,
     /// How far the snapshot of a first start is, while there is one.
     pub snapshot: Option<SnapshotFacts>,
+    /// The consumer groups that are watched.
+    pub consumer_groups: Vec<ConsumerGroup>,
     /// What the lag is worked out from.
     pub freshness: Freshness,
 }
@@ -226,6 +229,7 @@ impl Facts {
             clock_skew_seconds: 0.0,
             oldest_in_hand: None,
             snapshot: None,
+            consumer_groups: Vec::new(),
             freshness: Freshness::new(now),
         }
     }
@@ -273,6 +277,8 @@ impl Facts {
         snapshot.slot = self.slot.as_ref().map(SlotView::of);
         snapshot.holder.clone_from(&self.holder);
         snapshot.leader = self.leader;
+        snapshot.consumer_groups =
+            self.consumer_groups.iter().map(|group| GroupView::of(group, clock)).collect();
         snapshot.catalog_checked = self.catalog_checked.map(|at| clock.ago(at));
         snapshot.last_checkpoint = self.last_checkpoint.map(|at| clock.ago(at));
     }

@@ -40,6 +40,10 @@
 //!               "events_per_second": 0.2, "hot_key_share": null,
 //!               "skew": {"ratio": 1.4, "partition": 2}, "partitions": [3, 3, 4],
 //!               "other_partitions": 0}],
+//!   "consumer_groups": [{"group": "billing", "state": "Stable", "members": 2, "rebalances": 1,
+//!                        "looked": {"at": "…", "seconds_ago": 1.2}, "trouble": null,
+//!                        "topics": [{"topic": "outbox.event.order", "lag": 12, "lag_seconds": 3.4,
+//!                                    "partitions": 3, "partitions_without_place": 0}]}],
 //!   "errors": [{"at": "…", "seconds_ago": 12.0, "times": 3, "code": "connect",
 //!               "message": "…", "hint": "…"}],
 //!   "tasks": [{"task": "pipeline", "seconds_since_beat": 0.02}]
@@ -57,6 +61,7 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
+use super::consumers::GroupView;
 use super::errors::ErrorEntry;
 use super::facts::{Holder, InFlight, Positions, SlotFacts, SnapshotFacts, WalStatus};
 use super::halt::Halt;
@@ -173,6 +178,8 @@ pub struct Snapshot {
     pub counts: Totals,
     /// Totals by topic, the busiest first.
     pub topics: Vec<TopicTotal>,
+    /// The consumer groups that are watched.
+    pub consumer_groups: Vec<GroupView>,
     /// The last errors, the newest first.
     pub errors: Vec<ErrorEntry>,
     /// The tasks without which nothing works.
@@ -340,6 +347,7 @@ impl Snapshot {
             last_checkpoint: None,
             counts: Totals::default(),
             topics: Vec::new(),
+            consumer_groups: Vec::new(),
             errors: Vec::new(),
             tasks: Vec::new(),
             tasks_started: false,
@@ -386,7 +394,7 @@ mod tests {
         // serde_json sorts the keys of a map.
         assert_eq!(
             members.join(" "),
-            "at catalog_checked counts errors halt holder in_flight kafka lag last_checkpoint leader live name \
+            "at catalog_checked consumer_groups counts errors halt holder in_flight kafka lag last_checkpoint leader live name \
              positions postgres ready slot slot_name snapshot started startup state state_since tasks \
              topics verdict version waits_for_registry"
         );

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use super::checks::CONSUMER_GROUPS;
 use super::facts::InFlight;
 use super::health::Answer;
 use super::report::Report;
@@ -24,7 +25,7 @@ const NAMED: usize = 4;
 /// ```
 ///
 /// `shard` is the stream that those members are of; `ready`, `live`, `startup`, `verdict`, `lag`,
-/// `in_flight`, `counts` and `topics` are of all. Each of `shards` is a whole report.
+/// `in_flight`, `counts`, `topics` and `consumer_groups` are of all. Each of `shards` is a whole report.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Together {
     /// The report of all.
@@ -54,6 +55,12 @@ impl Together {
         let snapshots: Vec<_> = reports.iter().map(|report| &report.snapshot).collect();
         let of = format!("shard {shard} of {}", reports.len());
         combine(&mut report.snapshot, &snapshots, &of);
+        // One stream looks at groups, for all.
+        if shard > 0 {
+            let groups = reports.iter().flat_map(|other| &other.checks);
+            let groups = groups.filter(|check| check.name == CONSUMER_GROUPS).cloned();
+            report.checks.extend(groups);
+        }
         report.outlook.sentence = format!("{}: {}", capital(&of), report.outlook.sentence);
         Some(Self { report, shard: Some(shard), shards: reports })
     }
@@ -81,6 +88,8 @@ fn combine(all: &mut Snapshot, snapshots: &[&Snapshot], of: &str) {
     all.counts =
         snapshots.iter().fold(Totals::default(), |sum, snapshot| added(sum, snapshot.counts));
     all.topics = topics(snapshots);
+    all.consumer_groups =
+        snapshots.iter().flat_map(|snapshot| &snapshot.consumer_groups).cloned().collect();
 }
 
 fn added(a: Totals, b: Totals) -> Totals {
@@ -156,6 +165,7 @@ fn capital(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::consumers::ConsumerGroup;
     use super::super::{Halt, HaltCode, State, Status};
     use super::*;
 
@@ -192,6 +202,21 @@ mod tests {
         assert_eq!((snapshot.counts.events, snapshot.topics[0].events), (8, 8));
         assert_eq!(snapshot.topics.len(), 1);
         assert_eq!(serde_json::to_value(&together).unwrap()["shards"][2]["slot_name"], "walpost_2");
+    }
+
+    #[test]
+    fn the_groups_that_the_first_stream_looks_at_are_told_whichever_is_worst() {
+        let streams = ["walpost_0", "walpost_1"].map(streaming);
+        let group = ConsumerGroup { group: "billing".to_owned(), ..ConsumerGroup::default() };
+        streams[0].update(|facts| facts.consumer_groups = vec![group]);
+        let (code, message) = (HaltCode::SlotMissing, "it is gone".to_owned());
+        streams[1].halt(Halt { code, message, hint: "decide".into() });
+        let together = Together::of(streams.iter().map(Status::report).collect()).unwrap();
+        assert_eq!(together.shard, Some(1));
+        let groups = &together.report.snapshot.consumer_groups;
+        assert_eq!(groups.iter().map(|it| it.group.as_str()).collect::<Vec<_>>(), ["billing"]);
+        let told = together.report.checks.iter().filter(|check| check.name == CONSUMER_GROUPS);
+        assert_eq!(told.count(), 1);
     }
 
     #[test]

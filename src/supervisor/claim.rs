@@ -13,7 +13,7 @@ use crate::error::Failure;
 use crate::kafka::batch_limits::BATCH_SIZE;
 use crate::kafka::checkpoint::{Checkpoint, FORMAT, Phase, StreamId, Unreadable};
 use crate::kafka::checkpoint_topic::{self, ReadError, Stored, UnreadableRecord};
-use crate::kafka::client::{auxiliary, producer_properties, transactional};
+use crate::kafka::client::{Properties, auxiliary, producer_properties, transactional};
 use crate::kafka::producer::{Producer, Resolution, TOPIC_LIMIT, TopicId};
 use crate::kafka::topics::{CHECKPOINT_CONFIG, DEAD_LETTER_CONFIG, Made, Topics, Wanted};
 use crate::kafka::transaction;
@@ -127,7 +127,7 @@ pub(super) fn transactional_properties(
     config: &Config,
     create_topics: bool,
     batch_size: usize,
-) -> Vec<(String, String)> {
+) -> Properties {
     let (kafka, name) = (&config.kafka, &config.name);
     let properties =
         producer_properties(kafka, name, config.events.max_event, create_topics, batch_size);
@@ -253,6 +253,7 @@ pub(super) async fn claim(
         timeline: facts.timeline,
         // The proof lets pass what has a table more.
         fingerprint: facts.fingerprint.clone(),
+        messages: config.messages.clone(),
         transactional: producer.is_transactional(),
         ..base
     };
@@ -349,6 +350,7 @@ pub(super) fn beginning(config: &Config, facts: &Facts, watched: &Watched) -> Ch
         slot: config.slot.clone(),
         publication: config.publication.clone(),
         fingerprint: watched.fingerprint.clone(),
+        messages: config.messages.clone(),
         commit_lsn: crate::lsn::Lsn::INVALID,
         next_ordinal: 0,
         complete: true,

@@ -20,7 +20,7 @@ use crate::kafka::checkpoint::Checkpoint;
 use crate::outbox::present::Present;
 use crate::outbox::role::TableName;
 use crate::pipeline::SnapshotWork;
-use crate::postgres::catalog::{Catalog, Publication};
+use crate::postgres::catalog::{Catalog, Publication, create_publication};
 use crate::postgres::identifier::{quote_identifier, quote_qualified};
 use crate::postgres::replication::{CreatedSlot, ReplicationConnection};
 use crate::proof::{self, Facts};
@@ -138,7 +138,8 @@ async fn look(config: &Config, catalog: &Catalog) -> Result<Option<Watched>, Fai
             HaltCode::NotReady,
             format!("slot {} does not exist, and WALPOST_CREATE is false", config.slot),
             format!(
-                "CREATE PUBLICATION … FOR TABLE … WITH (publish = 'insert', publish_via_partition_root = true); then SELECT pg_create_logical_replication_slot('{}', 'pgoutput')",
+                "{}; then SELECT pg_create_logical_replication_slot('{}', 'pgoutput')",
+                create_publication_sql(config),
                 config.slot
             ),
         ));
@@ -148,7 +149,8 @@ async fn look(config: &Config, catalog: &Catalog) -> Result<Option<Watched>, Fai
 
 /// Makes publication and slot, under the lock of a first start.
 async fn make(config: &Config, reached: &mut Reached, nonce: &str) -> Result<Begun, Failure> {
-    let with_snapshot = config.snapshot == Snapshot::Initial;
+    // Messages of before the slot are nowhere to be read.
+    let with_snapshot = config.snapshot == Snapshot::Initial && !config.tables.is_empty();
     if with_snapshot {
         snapshot::readable(config, reached).await?;
     }
@@ -214,11 +216,8 @@ pub(super) fn create_publication_sql(config: &Config) -> String {
         quote_qualified(&name.schema, &name.table).unwrap_or_else(|_| name.to_string())
     };
     let tables: Vec<_> = config.tables.iter().map(quoted).collect();
-    format!(
-        "CREATE PUBLICATION {} FOR TABLE {} WITH (publish = 'insert', publish_via_partition_root = true)",
-        quote_identifier(&config.publication).unwrap_or_else(|_| config.publication.clone()),
-        tables.join(", ")
-    )
+    let name = quote_identifier(&config.publication).unwrap_or_else(|_| config.publication.clone());
+    create_publication(&name, &tables.join(", "))
 }
 
 /// Makes the publication where there is none, and looks at it as a start would.
@@ -463,6 +462,12 @@ pub(super) fn create_slot_waits(doing: &str, limit: Duration) -> Failure {
 /// Rows that were committed before the slot's position are not in the stream. Which of the table's
 /// rows those are, the table does not tell.
 pub(super) async fn say_what_is_not_sent(config: &Config, catalog: &Catalog) {
+    if let Some(prefix) = &config.messages {
+        tracing::info!(
+            prefix,
+            "messages are sent from the slot's position on; those that were committed before it are not"
+        );
+    }
     for table in &config.tables {
         let replay = replay(config, catalog, table).await;
         match catalog.count_rows(&table.schema, &table.table, COUNT_LIMIT).await {

@@ -139,8 +139,9 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
                 .map_err(|error| Failure::postgres("identify the system", &error))?;
             let history = history(&mut connection, identity.timeline).await?;
             let publications = [config.publication.as_str()];
+            let messages = config.messages.is_some();
             let started =
-                connection.start_replication(&config.slot, Lsn::INVALID, &publications, false);
+                connection.start_replication(&config.slot, Lsn::INVALID, &publications, messages);
             match started.await {
                 Ok(stream) => {
                     let identity = Identity {
@@ -438,6 +439,7 @@ fn settings(
 ) -> Settings {
     let rows = RowSettings {
         connector: config.name.clone(),
+        messages: config.messages.clone(),
         tables: config.tables.clone(),
         table_oids: watched.table_oids.clone(),
         events: config.events.clone(),

@@ -13,6 +13,7 @@ use crate::pipeline::SnapshotWork;
 use crate::postgres::catalog::{Catalog, XactStatus};
 use crate::postgres::timestamp::PgTimestamp;
 use crate::proof::{self, Facts, LastTransaction};
+use crate::status::HaltCode;
 
 /// What the servers said on the connection that holds the slot.
 pub(super) struct Identity {
@@ -71,6 +72,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             }
             (Some(checkpoint), _) => {
                 proof::prove(checkpoint, &facts)?;
+                same_messages(checkpoint, config.messages.as_deref())?;
                 say_promoted(checkpoint, &facts);
                 say_added(config, watched, checkpoint);
                 checkpoint.clone()
@@ -137,8 +139,6 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
     }
 }
 
-/// Tables that were added to publication and configuration since the checkpoint are followed from
-/// here on.
 /// A failover that lost nothing is still worth a line: who reads the log at three in the morning
 /// looks for it.
 fn say_promoted(checkpoint: &Checkpoint, facts: &Facts) {
@@ -154,6 +154,39 @@ fn say_promoted(checkpoint: &Checkpoint, facts: &Facts) {
     }
 }
 
+/// Another prefix is a decision, and worth a line. But not while a transaction is half sent: its
+/// rows and messages are counted together, and under another prefix the count would leave out some.
+fn same_messages(checkpoint: &Checkpoint, now: Option<&str>) -> Result<(), Failure> {
+    let before = checkpoint.messages.as_deref();
+    if before == now {
+        return Ok(());
+    }
+    let written =
+        |prefix: Option<&str>| prefix.map_or_else(|| "unset".to_owned(), |it| format!("{it:?}"));
+    let (before, now) = (written(before), written(now));
+    if !checkpoint.complete && checkpoint.next_ordinal > 0 {
+        return Err(Failure::halt(
+            HaltCode::NotReady,
+            format!(
+                "WALPOST_MESSAGES was {before} and is {now}, and transaction {} is half sent: its rows are counted by the old one",
+                checkpoint.commit_lsn
+            ),
+            format!(
+                "start with WALPOST_MESSAGES {before} until walpost has caught up, and change it then; nothing was skipped"
+            ),
+        ));
+    }
+    tracing::warn!(
+        before,
+        now,
+        after = %checkpoint.resume_lsn,
+        "WALPOST_MESSAGES was changed: from here on messages with the new prefix are sent; those with the old one that were not sent yet are not sent any more"
+    );
+    Ok(())
+}
+
+/// Tables that were added to publication and configuration since the checkpoint are followed from
+/// here on.
 fn say_added(config: &Config, watched: &Watched, checkpoint: &Checkpoint) {
     let proof::Difference::Added(added) =
         proof::compare(&checkpoint.fingerprint, &watched.fingerprint)
@@ -196,4 +229,31 @@ pub(crate) async fn last_transaction(
         // visible yet.
         XactStatus::InProgress | XactStatus::TooOld => LastTransaction::Unknown,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::checkpoint::tests::checkpoint;
+
+    #[track_caller]
+    fn check(before: Option<&str>, now: Option<&str>, half_sent: bool, expected: bool) {
+        let stored = Checkpoint {
+            messages: before.map(str::to_owned),
+            complete: !half_sent,
+            next_ordinal: 3,
+            ..checkpoint()
+        };
+        assert_eq!(same_messages(&stored, now).is_ok(), expected, "{before:?} {now:?}");
+    }
+
+    #[test]
+    fn the_prefix_of_messages_is_not_changed_inside_of_a_transaction() {
+        check(Some("a"), Some("a"), true, true);
+        check(Some("a"), Some("b"), false, true);
+        check(Some("a"), Some("b"), true, false);
+        check(None, Some("b"), true, false);
+        check(Some("a"), None, true, false);
+        check(None, None, true, true);
+    }
 }

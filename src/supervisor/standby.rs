@@ -8,6 +8,7 @@
 use super::prepare::Reached;
 use crate::config::Config;
 use crate::error::Failure;
+use crate::outbox::message::MessageReader;
 use crate::outbox::present::Present;
 use crate::status::HaltCode;
 
@@ -16,6 +17,15 @@ use crate::status::HaltCode;
 /// # Errors
 /// A column is not there or has a type that its role cannot have.
 pub(super) async fn could_take_over(config: &Config, reached: &Reached) -> Result<(), Failure> {
+    if let Some(prefix) = &config.messages {
+        MessageReader::new(prefix, &config.events).map_err(|error| {
+            Failure::halt(
+                HaltCode::NotReady,
+                format!("no message can be read as an outbox row: {error}"),
+                "set the variable that the message names; the instance that holds the slot works on meanwhile",
+            )
+        })?;
+    }
     for name in &config.tables {
         let table = reached
             .catalog

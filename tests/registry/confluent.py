@@ -2,6 +2,7 @@
 import base64
 import sys
 
+import attr
 from confluent_kafka import Consumer
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
@@ -24,9 +25,7 @@ class Registry(SchemaRegistryClient):
 
     def get_version(self, subject_name, version="latest", deleted=False, fmt=None):
         registered = super().get_version(subject_name, version, deleted)
-        if fmt == "serialized":
-            registered.schema = self._serialized(registered.schema)
-        return registered
+        return attr.evolve(registered, schema=self._serialized(registered.schema)) if fmt == "serialized" else registered
 
     @staticmethod
     def _serialized(schema):

@@ -25,20 +25,9 @@ pub(crate) fn options(mode: Mode) -> EventOptions {
         null_payload: NullPayload::Tombstone,
         debezium_headers: true,
         max_event: 1_000_000,
+        virtual_partitions: Vec::new(),
         schemas: None,
         reserved_topics: vec!["walpost.dlq".into()],
-    }
-}
-
-/// Nothing configured but the database.
-pub(crate) fn no_options(mode: Mode) -> EventOptions {
-    EventOptions {
-        topic: Template::parse("outbox.event.{aggregate_type}").expect("template"),
-        type_template: Template::parse("{type}").expect("template"),
-        extensions: Vec::new(),
-        time_zone: "UTC".into(),
-        debezium_headers: false,
-        ..options(mode)
     }
 }
 

@@ -166,9 +166,10 @@ fn rows_that_share_a_place_with_the_last_one_are_sent_again() {
     scene.make_publication();
     scene.make_slot();
     scene.database.insert_rows("order", 1, 2, 2);
+    // Every column is given: with a volatile default COPY writes row by row.
     scene.database.execute(
-        r#"copy outbox (aggregatetype, aggregateid, type, payload) from program
-            'seq 3 5 | sed "s/.*/order|key|Placed|{\"n\": &}/"' (delimiter '|')"#,
+        r#"copy outbox (id, aggregatetype, aggregateid, type, payload, created_at) from program
+            'seq 3 5 | sed "s/.*/00000000-0000-4000-8000-00000000000&|order|key|Placed|{\"n\": &}|2026-01-01/"' (delimiter '|')"#,
     );
     scene.connector_stops_after(4);
     let said = scene.adopt(&["--yes"]);

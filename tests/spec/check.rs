@@ -11,6 +11,7 @@ use crate::servers::{Database, Kafka, Postgres, Session, Settings};
 
 mod broken_between;
 mod broken_kafka;
+mod broken_login;
 mod broken_postgres;
 mod broken_publication;
 mod broken_slot;

@@ -59,15 +59,24 @@ fn conclude(
 
 #[test]
 fn a_killed_walpost_sends_every_row_once() {
-    let kills = usize::try_from(knob("WALPOST_TEST_KILLS", 12)).unwrap();
-    let seed = seed();
-    let mut random = Random::new(seed, 100);
     let kafka = Kafka::start();
     let database = Postgres::newest().database("once_kill");
     let settings = prepare_once(&database, &kafka);
-    let mut deliveries = Deliveries::new(&database, &kafka, Repeats::Never);
-    begin(&settings);
-    let workload = Workload::start(&database, seed);
+    kill_under_load(12, (&database, &kafka, &settings));
+}
+
+/// Kills so many times, unless `WALPOST_TEST_KILLS` says otherwise.
+#[track_caller]
+pub(super) fn kill_under_load(
+    kills: u64,
+    (database, kafka, settings): (&Database, &Kafka, &Settings),
+) {
+    let kills = usize::try_from(knob("WALPOST_TEST_KILLS", kills)).unwrap();
+    let seed = seed();
+    let mut random = Random::new(seed, 100);
+    let mut deliveries = Deliveries::new(database, kafka, Repeats::Never);
+    begin(settings);
+    let workload = Workload::start(database, seed);
     let mut busy = 0;
     for number in 0..kills {
         let mut walpost = settings.start();
@@ -77,7 +86,7 @@ fn a_killed_walpost_sends_every_row_once() {
     }
     assert!(busy * 10 >= kills * 6, "too few kills with events in flight: {busy}");
     let what = format!("{kills} kills, {busy} with events in flight, WALPOST_TEST_SEED={seed}");
-    conclude(&what, &database, (workload, deliveries), settings.start());
+    conclude(&what, database, (workload, deliveries), settings.start());
 }
 
 #[test]

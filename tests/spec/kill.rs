@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use super::oracle::{Checkpoint, Checkpoints, Commits, Deliveries, Random, Repeats, Workload};
 use super::oracle::{knob, lsn, prepare, seed};
 use super::servers::walpost::Walpost;
-use super::servers::{Database, Kafka, Metrics, PATIENCE, Postgres, until};
+use super::servers::{Database, Kafka, Metrics, PATIENCE, Postgres, Settings, until};
 
 /// What was seen of one kill.
 #[derive(Clone, Debug)]
@@ -40,9 +40,11 @@ struct Kill {
 
 /// What all kills came to.
 #[derive(Clone, Copy, Debug, Default)]
-struct Tally {
-    in_flight: usize,
-    inside: usize,
+pub(super) struct Tally {
+    /// Kills with events in flight.
+    pub(super) in_flight: usize,
+    /// Kills inside of a transaction.
+    pub(super) inside: usize,
     inside_large: usize,
     repeats: usize,
     most_repeats: usize,
@@ -50,15 +52,28 @@ struct Tally {
 
 #[test]
 fn a_killed_walpost_loses_nothing_and_repeats_only_what_its_checkpoint_did_not_cover() {
-    let kills = usize::try_from(knob("WALPOST_TEST_KILLS", 30)).unwrap();
-    let seed = seed();
-    let mut random = Random::new(seed, 100);
     let kafka = Kafka::start();
     let database = Postgres::newest().database("kill");
     let settings = prepare(&database, &kafka);
-    let mut checkpoints = Checkpoints::new(&database, &kafka);
-    let mut deliveries = Deliveries::new(&database, &kafka, Repeats::BetweenPeriods);
-    let workload = Workload::start(&database, seed);
+    let (kills, tally) = kill_under_load("kill test", 30, (&database, &kafka, &settings));
+    assert!(tally.in_flight * 10 >= kills * 8, "too few kills with events in flight: {tally:?}");
+    assert!(tally.inside_large * 10 >= kills * 3, "too few kills inside a transaction: {tally:?}");
+}
+
+/// Kills so many times, unless `WALPOST_TEST_KILLS` says otherwise, and holds what came against what
+/// was committed.
+#[track_caller]
+pub(super) fn kill_under_load(
+    what: &str,
+    kills: u64,
+    (database, kafka, settings): (&Database, &Kafka, &Settings),
+) -> (usize, Tally) {
+    let kills = usize::try_from(knob("WALPOST_TEST_KILLS", kills)).unwrap();
+    let seed = seed();
+    let mut random = Random::new(seed, 100);
+    let mut checkpoints = Checkpoints::new(database, kafka);
+    let mut deliveries = Deliveries::new(database, kafka, Repeats::BetweenPeriods);
+    let workload = Workload::start(database, seed);
 
     let mut seen = Vec::new();
     for number in 0..kills {
@@ -66,7 +81,7 @@ fn a_killed_walpost_loses_nothing_and_repeats_only_what_its_checkpoint_did_not_c
         let in_flight = wait_for_the_moment(&mut walpost, &mut random, number);
         walpost.kill();
         settle(&deliveries, &checkpoints);
-        let flushed = flushed(&database);
+        let flushed = flushed(database);
         let checkpoint = checkpoints.newest();
         if let Some(checkpoint) = &checkpoint {
             assert!(flushed <= checkpoint.resume_lsn, "the slot is at {flushed}, {checkpoint:?}");
@@ -76,17 +91,17 @@ fn a_killed_walpost_loses_nothing_and_repeats_only_what_its_checkpoint_did_not_c
 
     let mut walpost = settings.start();
     let written = workload.stop();
-    deliveries.finish(&database, PATIENCE * 2);
+    deliveries.finish(database, PATIENCE * 2);
     walpost.terminate();
     assert_eq!(walpost.wait(), 0, "{}", walpost.log());
     deliveries.read();
-    let commits = Commits::read(&database);
+    let commits = Commits::read(database);
     assert_eq!(commits.rows.len(), deliveries.different());
     let tally = judge(&seen, &deliveries, &commits);
     // Not through `println!`, which the test harness keeps to itself when all is well.
     writeln!(
         std::io::stderr(),
-        "kill test: {kills} kills, {} with events in flight, {} inside a transaction ({} of 5,000 \
+        "{what}: {kills} kills, {} with events in flight, {} inside a transaction ({} of 5,000 \
          rows); {} rows in {} transactions, {} rolled back; {} repeats, {} at most after one kill; \
          WALPOST_TEST_SEED={seed}",
         tally.in_flight,
@@ -99,8 +114,7 @@ fn a_killed_walpost_loses_nothing_and_repeats_only_what_its_checkpoint_did_not_c
         tally.most_repeats,
     )
     .unwrap();
-    assert!(tally.in_flight * 10 >= kills * 8, "too few kills with events in flight: {tally:?}");
-    assert!(tally.inside_large * 10 >= kills * 3, "too few kills inside a transaction: {tally:?}");
+    (kills, tally)
 }
 
 #[test]

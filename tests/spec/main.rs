@@ -16,6 +16,8 @@ mod configuration;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod consumer_groups;
+#[cfg(test)]
 mod dead_letters;
 #[cfg(test)]
 mod events;
@@ -27,6 +29,8 @@ mod failover;
 mod groups;
 #[cfg(test)]
 mod halts;
+#[cfg(test)]
+mod hot_keys;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
@@ -41,6 +45,8 @@ mod manual;
 mod mapping;
 #[cfg(test)]
 mod memory;
+#[cfg(test)]
+mod messages;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
@@ -85,5 +91,7 @@ mod standby;
 mod stops;
 #[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod tokens;
 #[cfg(test)]
 mod transactions;

@@ -52,6 +52,37 @@ pub(crate) fn prepare_once(database: &Database, kafka: &Kafka) -> Settings {
     prepare_without_slot(database, kafka).env("WALPOST_DELIVERY", "exactly-once")
 }
 
+/// As [`prepare`], but the rows reach walpost as messages, in the order in which they were inserted:
+/// what it reads is a publication without a table.
+#[track_caller]
+pub(crate) fn prepare_messages(database: &Database, kafka: &Kafka) -> Settings {
+    let settings = prepare_messages_without_slot(database, kafka);
+    make_slot(database, database.name());
+    settings
+}
+
+/// As [`prepare_messages`], in exactly-once, where walpost makes its slot itself.
+#[track_caller]
+pub(crate) fn prepare_messages_once(database: &Database, kafka: &Kafka) -> Settings {
+    prepare_messages_without_slot(database, kafka).env("WALPOST_DELIVERY", "exactly-once")
+}
+
+#[track_caller]
+fn prepare_messages_without_slot(database: &Database, kafka: &Kafka) -> Settings {
+    let settings = prepare_without_slot(database, kafka);
+    let prefix = database.name();
+    // A trigger for each row runs at the end of its statement, in the order of the rows.
+    database.execute(&format!(
+        "create function emit() returns trigger language plpgsql as $$ begin
+           perform pg_logical_emit_message(true, '{prefix}', row_to_json(new)::text);
+           return null;
+         end $$;
+         create trigger emit after insert on outbox for each row execute function emit();
+         create publication messages with (publish = 'insert', publish_via_partition_root = true)"
+    ));
+    settings.env("WALPOST_MESSAGES", prefix).env("WALPOST_PUBLICATION", "messages")
+}
+
 #[track_caller]
 fn make_slot(database: &Database, slot: &str) {
     let made = format!("select lsn from pg_create_logical_replication_slot('{slot}', 'pgoutput')");

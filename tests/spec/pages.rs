@@ -32,6 +32,7 @@ const FROM_THE_START: &[&str] = &[
     "walpost_duplicates_suppressed_total",
     "walpost_bad_rows_total",
     "walpost_dead_letters_total",
+    "walpost_nontransactional_messages_total",
     "walpost_in_flight_events",
     "walpost_in_flight_bytes",
     "walpost_in_flight_limit_bytes",

@@ -24,6 +24,8 @@ pub(crate) use self::record::Record;
 pub(crate) use self::walpost::Settings;
 
 mod admin;
+#[cfg(feature = "crash-points")] // Three brokers, of tests/torture.
+pub(crate) mod cluster;
 mod database;
 pub(crate) mod http;
 mod kafka;
@@ -34,6 +36,7 @@ pub(crate) mod registry;
 pub(crate) mod registry_tls;
 #[cfg(not(feature = "crash-points"))] // The servers are tried once, by `spec`.
 mod smoke;
+pub(crate) mod tokens;
 #[expect(dead_code, reason = "a handle of the whole program; its users come one by one")]
 pub(crate) mod walpost;
 #[cfg(feature = "crash-points")] // The network of tests/torture.

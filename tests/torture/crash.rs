@@ -10,6 +10,7 @@
 //! of one point.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -17,7 +18,8 @@ use std::time::Duration;
 use walpost::crash::Point;
 
 use self::table::{Case, During, cases};
-use crate::oracle::{Repeats, Workload, seed};
+use crate::oracle::{Repeats, Workload, knob, seed};
+use crate::page::write_between;
 use crate::scene::{BadRows, Mode, Scene};
 use crate::servers::walpost::Walpost;
 use crate::servers::{Database, Kafka, Postgres, figure, within};
@@ -61,6 +63,35 @@ fn walpost_may_die_at_any_point() {
     seen.iter().for_each(|(case, _)| *by_mode.entry(case.mode.name()).or_default() += 1);
     figure(&format!("crash points: {count} deaths {by_mode:?}, {} failed", failed.len()));
     assert!(failed.is_empty(), "{failed:?}");
+    if wish() == "full" && knob("WALPOST_TORTURE_WRITE", 0) == 1 {
+        write_between("crash-points", &table_of(seen.iter().map(|(case, _)| *case)));
+    }
+}
+
+/// Which deaths walpost survived, for a page.
+fn table_of(cases: impl Iterator<Item = Case>) -> String {
+    let mut hits: BTreeMap<&str, [Vec<u64>; 2]> = BTreeMap::new();
+    let mut count = 0;
+    for case in cases {
+        let [at_least_once, exactly_once] = hits.entry(case.point.name()).or_default();
+        let mode = if case.mode == Mode::AtLeastOnce { at_least_once } else { exactly_once };
+        mode.push(case.hit);
+        count += 1;
+    }
+    let mut text = format!(
+        "{count} deaths, at the first, second or thousandth time that a point was passed; after none \
+         was a row lost, out of order, or repeated without need.\n\n\
+         | point | at-least-once | exactly-once |\n| --- | --- | --- |\n"
+    );
+    for (point, mut modes) in hits {
+        modes.iter_mut().for_each(|hits| hits.sort_unstable());
+        let [at_least_once, exactly_once] = modes.map(|hits| {
+            let hits: Vec<_> = hits.iter().map(u64::to_string).collect();
+            if hits.is_empty() { "—".to_owned() } else { hits.join(", ") }
+        });
+        writeln!(text, "| `{point}` | {at_least_once} | {exactly_once} |").unwrap();
+    }
+    text
 }
 
 fn next(queue: &Mutex<Vec<Case>>) -> Option<Case> {

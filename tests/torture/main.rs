@@ -4,9 +4,13 @@
 //! The servers and the oracle are those of `tests/spec`.
 
 #[cfg(test)]
+mod brokers;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod mutants;
+#[cfg(test)]
+mod page;
 #[cfg(test)]
 mod run;
 #[cfg(test)]

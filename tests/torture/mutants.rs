@@ -7,6 +7,7 @@
 //! `WALPOST_TORTURE=full` tries all of them, otherwise a handful; `WALPOST_TORTURE=flush_keepalive`
 //! one.
 
+use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use walpost::mutant::Mutant;
@@ -17,6 +18,8 @@ use self::scenes::{
     unread_checkpoint,
 };
 use crate::crash::message;
+use crate::oracle::knob;
+use crate::page::write_between;
 use crate::servers::{Settings, figure};
 use crate::wish;
 
@@ -38,25 +41,32 @@ impl Mistake {
 /// A scene that shows a mistake.
 type Shown = fn(Mistake);
 
+/// A scene with its name.
+macro_rules! scene {
+    ($scene:ident) => {
+        (stringify!($scene), $scene as Shown)
+    };
+}
+
 /// How each is noticed: the scene, and a word of what is said.
-fn noticed(mutant: Mutant) -> (Shown, &'static str) {
+fn noticed(mutant: Mutant) -> ((&'static str, Shown), &'static str) {
     match mutant {
-        Mutant::CheckpointEarly => (unread_checkpoint, "ahead of kafka"),
+        Mutant::CheckpointEarly => (scene!(unread_checkpoint), "ahead of kafka"),
         Mutant::FlushEarly | Mutant::FlushKeepalive | Mutant::FlushLength => {
-            (unread_checkpoint, "past the checkpoint")
+            (scene!(unread_checkpoint), "past the checkpoint")
         }
-        Mutant::MessageTimeout => (silent_broker, "began anew"),
-        Mutant::OrdinalNotStored => (half_transaction, "came twice"),
-        Mutant::GaplessOff => (refused_record, "out of order"),
-        Mutant::IdWithPid | Mutant::ReadBeforeInit => (open_transaction, "is not at work"),
-        Mutant::InitOnStandby => (standby, "began anew"),
-        Mutant::NewestByOffset => (late_record, "is not at work"),
-        Mutant::TwoTransactions => (stored_with_rows, "came twice"),
-        Mutant::NotPurged => (drained_queue, "came again"),
-        Mutant::PhaseNotRecorded => (first_start, "are missing"),
-        Mutant::NotWatched => (lost_publication, "did not halt"),
-        Mutant::LetterNotCounted => (dead_letters, "began anew"),
-        Mutant::NoFinalStatus => (clean_stop, "behind the checkpoint"),
+        Mutant::MessageTimeout => (scene!(silent_broker), "began anew"),
+        Mutant::OrdinalNotStored => (scene!(half_transaction), "came twice"),
+        Mutant::GaplessOff => (scene!(refused_record), "out of order"),
+        Mutant::IdWithPid | Mutant::ReadBeforeInit => (scene!(open_transaction), "is not at work"),
+        Mutant::InitOnStandby => (scene!(standby), "began anew"),
+        Mutant::NewestByOffset => (scene!(late_record), "is not at work"),
+        Mutant::TwoTransactions => (scene!(stored_with_rows), "came twice"),
+        Mutant::NotPurged => (scene!(drained_queue), "came again"),
+        Mutant::PhaseNotRecorded => (scene!(first_start), "are missing"),
+        Mutant::NotWatched => (scene!(lost_publication), "did not halt"),
+        Mutant::LetterNotCounted => (scene!(dead_letters), "began anew"),
+        Mutant::NoFinalStatus => (scene!(clean_stop), "behind the checkpoint"),
     }
 }
 
@@ -87,6 +97,7 @@ fn every_mistake_is_noticed() {
     let mut controlled: Vec<Shown> = Vec::new();
     let mut escaped = Vec::new();
     let mut tried = 0;
+    let mut table = String::new();
     for mutant in Mutant::ALL.iter().copied() {
         let wanted = match wish.as_str() {
             "" => handful.contains(&mutant),
@@ -97,7 +108,7 @@ fn every_mistake_is_noticed() {
             continue;
         }
         tried += 1;
-        let (scene, expected) = noticed(mutant);
+        let ((name, scene), expected) = noticed(mutant);
         if !controlled.iter().any(|it| std::ptr::fn_addr_eq(*it, scene)) {
             scene(Mistake(None));
             controlled.push(scene);
@@ -108,6 +119,7 @@ fn every_mistake_is_noticed() {
                 let line = said.lines().find(|line| line.contains(expected)).unwrap_or_default();
                 let some: String = line.chars().take(160).collect();
                 figure(&format!("mutant {}: noticed: {some}", mutant.name()));
+                writeln!(table, "| `{}` | `{name}` | … {expected} … |", mutant.name()).unwrap();
             }
             Err(said) => {
                 let said: String = said.chars().take(600).collect();
@@ -126,4 +138,8 @@ fn every_mistake_is_noticed() {
         IMPOSSIBLE.len()
     ));
     assert!(escaped.is_empty(), "{}", escaped.join("\n"));
+    if wish == "full" && knob("WALPOST_TORTURE_WRITE", 0) == 1 {
+        let head = "| mistake | noticed in the scene | what it said |\n| --- | --- | --- |\n";
+        write_between("mistakes", &format!("All {tried} were noticed.\n\n{head}{table}"));
+    }
 }

@@ -6,15 +6,23 @@
 //! checkpoint: the slot may not be past it. At the end everything that was committed is held against
 //! everything that is in Kafka.
 //!
-//! `WALPOST_TORTURE_SECONDS` is how long, `WALPOST_TEST_SEED` repeats the choices of a run. Processes
-//! are not deterministic, so a seed gives the same rows and the same faults in the same order, not the
-//! same interleaving.
+//! A long run is cut into *segments*, each with servers of its own and verified whole at its end, so
+//! that what is wrong is found near where it began, and what was tried counts even when the run is
+//! stopped. Segments are counted in a file beside the build, by several processes if one likes, until
+//! each family of faults was met as often as `goal` says.
+//!
+//! `WALPOST_TORTURE_SECONDS` is how long a run without a goal takes, `WALPOST_TORTURE_FULL=1` asks for
+//! the goal, `WALPOST_TORTURE_SEGMENTS` for so many segments of it. `WALPOST_TEST_SEED` repeats the
+//! choices of a run. Processes are not deterministic, so a seed gives the same rows and the same
+//! faults in the same order, not the same interleaving.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use self::faults::{KINDS, Kind};
+use self::faults::Kind;
+use self::goal::Family;
+use self::ledger::Ledger;
 use self::stage::Stage;
 use self::tally::Tally;
 use crate::oracle::{Random, knob, seed};
@@ -22,6 +30,8 @@ use crate::scene::Mode;
 use crate::servers::figure;
 
 mod faults;
+mod goal;
+mod ledger;
 mod stage;
 mod tally;
 
@@ -51,43 +61,85 @@ impl Drop for Recipe {
 
 #[track_caller]
 fn run(mode: Mode) {
-    let seed = seed();
+    let first = seed();
+    let segments = knob("WALPOST_TORTURE_SEGMENTS", 0);
+    if knob("WALPOST_TORTURE_FULL", 0) == 0 && segments == 0 {
+        by_time(mode, first);
+        return;
+    }
+    let ledger = Ledger::of(mode);
+    for number in 0.. {
+        let sum = ledger.sum();
+        if number >= segments && (segments > 0 || Family::all_reached(&sum)) {
+            break;
+        }
+        let seed = first.wrapping_add(number);
+        let recipe = Recipe(format!("make torture MODE={} SEED={seed} SEGMENTS=1", mode.name()));
+        let mut random = Random::new(seed, 200);
+        let mut kinds = goal::segment(mode, &mut random);
+        shuffle(&mut kinds, &mut random);
+        figure(&format!("segment of {} faults, seed {seed}; so far: {}", kinds.len(), sum.line()));
+        let done = segment(mode, seed, &mut random, |_| kinds.pop());
+        ledger.add(&done);
+        drop(recipe);
+    }
+    figure(&ledger.sum().table(mode));
+}
+
+/// Every kind once, in random order, then every kind again, until the time is over.
+#[track_caller]
+fn by_time(mode: Mode, seed: u64) {
     let time = Duration::from_secs(knob("WALPOST_TORTURE_SECONDS", SECONDS));
     let minutes = time.as_secs().div_ceil(60);
     let recipe = Recipe(format!("make torture MODE={} SEED={seed} MINUTES={minutes}", mode.name()));
-    let mut random = Random::new(seed, 200);
-    let mut stage = Stage::new(mode, seed);
-    let mut tally = Tally::default();
-    let end = Instant::now() + time;
     let mut kinds: Vec<Kind> = Vec::new();
-    while Instant::now() < end {
-        // Every kind once, in random order, then every kind again: no run is without one for long.
-        let kind = kinds.pop().unwrap_or_else(|| {
-            kinds = shuffled(mode, &mut random);
-            kinds.pop().expect("there are kinds")
-        });
-        figure(&format!("{} …", kind.words()));
-        let began = Instant::now();
-        let met = stage.strike(kind, &mut random);
-        stage.wait_for_progress(kind);
-        let took = began.elapsed();
-        figure(&format!("… rows came again after {took:.1?}"));
-        tally.count(kind, met, took);
-    }
-    let written = stage.conclude();
-    tally.say(mode, seed, time, &written);
+    let end = Instant::now() + time;
+    let done = segment(mode, seed, &mut Random::new(seed, 200), |random| {
+        if kinds.is_empty() {
+            kinds = Kind::all(mode);
+            shuffle(&mut kinds, random);
+        }
+        kinds.pop().filter(|_| Instant::now() < end)
+    });
+    figure(&done.table(mode));
     drop(recipe);
 }
 
-fn shuffled(mode: Mode, random: &mut Random) -> Vec<Kind> {
-    let mut kinds: Vec<_> = KINDS
-        .iter()
-        .copied()
-        .filter(|kind| mode == Mode::ExactlyOnce || !kind.only_once())
-        .collect();
+/// Servers, faults until `next` has no more, and the verdict.
+#[track_caller]
+fn segment(
+    mode: Mode,
+    seed: u64,
+    random: &mut Random,
+    mut next: impl FnMut(&mut Random) -> Option<Kind>,
+) -> Tally {
+    let began = Instant::now();
+    let mut stage = Stage::new(mode, seed);
+    let mut tally = Tally::default();
+    while let Some(kind) = next(random) {
+        let struck = Instant::now();
+        let met = stage.strike(kind, random);
+        let healed = struck.elapsed();
+        stage.wait_for_progress(kind);
+        let took = struck.elapsed();
+        figure(&format!(
+            "{:5.0?} {}: rows came again after {took:.1?}, {:.1?} after the fault was over{}",
+            began.elapsed(),
+            kind.words(),
+            took - healed,
+            if met { "" } else { "; it met nothing" },
+        ));
+        tally.count(kind, met, took);
+    }
+    let outcome = stage.conclude();
+    tally.conclude(seed, outcome);
+    figure(&format!("verified after {:.0?}: {}", began.elapsed(), tally.line()));
+    tally
+}
+
+fn shuffle(kinds: &mut [Kind], random: &mut Random) {
     for last in (1..kinds.len()).rev() {
         let other = random.between(0, u64::try_from(last).unwrap());
         kinds.swap(last, usize::try_from(other).unwrap());
     }
-    kinds
 }

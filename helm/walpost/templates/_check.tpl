@@ -77,7 +77,7 @@ strategy: updateStrategy
 {{- if not $kafka.bootstrapServers -}}
 {{- fail (printf "%skafka.bootstrapServers is required: host:port, a comma between several" $at) -}}
 {{- end -}}
-{{- if and $kafka.secretPreset (not $kafka.existingSecret) -}}
+{{- if and (ne $kafka.secretPreset "msk-iam") $kafka.secretPreset (not $kafka.existingSecret) -}}
 {{- fail (printf "%skafka.existingSecret is required with kafka.secretPreset %s" $at $kafka.secretPreset) -}}
 {{- end -}}
 {{- if and (hasPrefix "strimzi" $kafka.secretPreset) (not (include "walpost.kafkaCa" .)) -}}

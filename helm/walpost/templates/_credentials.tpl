@@ -76,6 +76,8 @@ out:
 {{- $access = dict "protocol" "SASL_SSL" "mechanism" "PLAIN" -}}
 {{- else if eq $kafka.secretPreset "msk-scram" -}}
 {{- $access = dict "protocol" "SASL_SSL" "mechanism" "SCRAM-SHA-512" -}}
+{{- else if eq $kafka.secretPreset "msk-iam" -}}
+{{- $access = dict "protocol" "SASL_SSL" "mechanism" "AWS_MSK_IAM" -}}
 {{- end -}}
 {{- if $kafka.clientCertSecret.name -}}
 {{- $_ := set $access "certificate" (dict "name" (tpl $kafka.clientCertSecret.name .) "certKey" $kafka.clientCertSecret.certKey "keyKey" $kafka.clientCertSecret.keyKey) -}}
@@ -114,11 +116,12 @@ those that are files by their nature, certificates and keys.
 {{- end -}}
 {{- $access := include "walpost.kafkaAccess" . | fromYaml -}}
 {{- $secret = tpl .Values.kafka.existingSecret . -}}
+{{- $tokens := eq (toString $access.mechanism) "OAUTHBEARER" -}}
 {{- with $access.usernameKey -}}
-{{- $all = append $all (dict "variable" "KAFKA_SASL_USERNAME" "secret" $secret "key" . "path" "kafka/username") -}}
+{{- $all = append $all (dict "variable" (ternary "KAFKA_SASL_OAUTHBEARER_CLIENT_ID" "KAFKA_SASL_USERNAME" $tokens) "secret" $secret "key" . "path" "kafka/username") -}}
 {{- end -}}
 {{- with $access.passwordKey -}}
-{{- $all = append $all (dict "variable" "KAFKA_SASL_PASSWORD" "secret" $secret "key" . "path" "kafka/password") -}}
+{{- $all = append $all (dict "variable" (ternary "KAFKA_SASL_OAUTHBEARER_CLIENT_SECRET" "KAFKA_SASL_PASSWORD" $tokens) "secret" $secret "key" . "path" "kafka/password") -}}
 {{- end -}}
 {{- with include "walpost.kafkaCa" . -}}
 {{- $all = append $all (dict "variable" "KAFKA_SSL_CA_LOCATION" "secret" . "key" $.Values.kafka.caSecret.key "path" "kafka/ca.crt" "file" true) -}}

@@ -8,11 +8,11 @@
 
 use std::collections::BTreeMap;
 
-use rdkafka::config::ClientConfig;
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message as _;
 use serde_json::{Map, Value};
 
+use crate::kafka::client::Auxiliary;
 use crate::kafka::reading::{Reader, Start};
 use crate::lsn::Lsn;
 
@@ -113,7 +113,7 @@ impl Offsets {
     ///
     /// # Errors
     /// Kafka does not answer as it should.
-    pub(super) fn read(client: &ClientConfig, topic: &str) -> Result<Self, KafkaError> {
+    pub(super) fn read(client: &Auxiliary, topic: &str) -> Result<Self, KafkaError> {
         let mut found = Self::default();
         let extents = Reader::new(client)?.read(topic, Start::Beginning, |record| {
             found.take(record.key(), record.payload(), record.timestamp().to_millis());

@@ -93,6 +93,12 @@ async fn say_missing(config: &Config, survey: &Survey, plan: &Plan) -> Result<()
             );
             let (queries, replay) = rows::queries(config, &survey.catalog, missing).await?;
             lines.extend(queries.iter().map(|query| format!("  {query}")));
+            if config.messages.is_some() {
+                lines.push(
+                    "  -- messages of that time are in no table, so no replay sends them: what wrote them has to write them again"
+                        .to_owned(),
+                );
+            }
             if let Some(replay) = replay {
                 lines.push(
                     "            what sends those rows again, all of them; it says first how many they are:"

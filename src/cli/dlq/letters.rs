@@ -137,7 +137,7 @@ fn row(letter: &Letter) -> Option<u128> {
 /// The topic, to be read as often as needed: letters are as many as there are, so none is kept.
 #[derive(Debug)]
 pub(super) struct Topic {
-    client: rdkafka::ClientConfig,
+    client: crate::kafka::client::Auxiliary,
     name: String,
 }
 

@@ -5,8 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use rdkafka::admin::{AdminClient, AdminOptions};
-use rdkafka::client::DefaultClientContext;
+use rdkafka::admin::AdminOptions;
 use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
@@ -175,9 +174,9 @@ async fn remove(config: &Config, extents: &Extents, cut: &Cut) -> Result<(), Fai
             "removing needs the right Delete on topic {topic}, and cleanup.policy=delete"
         )),
     };
-    let client: AdminClient<DefaultClientContext> = auxiliary(&config.kafka, &config.name)
-        .create()
-        .map_err(|error: rdkafka::error::KafkaError| failed(error.to_string()))?;
+    let client = auxiliary(&config.kafka, &config.name)
+        .admin()
+        .map_err(|error| failed(error.to_string()))?;
     let mut list = TopicPartitionList::new();
     for (partition, before) in &cut.before {
         if extents.get(partition).is_some_and(|extent| extent.low < *before) {

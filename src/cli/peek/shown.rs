@@ -10,6 +10,7 @@ use crate::config::{Config, OnBadRow};
 use crate::error::Failure;
 use crate::lsn::Position;
 use crate::outbox::mapping::Mapping;
+use crate::outbox::message::MessageRow;
 use crate::outbox::row::OutboxRow;
 use crate::pipeline::encode;
 use crate::postgres::timestamp::PgTimestamp;
@@ -47,10 +48,38 @@ impl Shown {
         position: Option<Position>,
         commit_time: PgTimestamp,
     ) -> Result<Self, Failure> {
-        let bad = match encode(encoder, mapping, row, commit_time).await? {
-            Ok(event) => return Ok(Self::of_event(mapping, position, &event)),
-            Err(bad) => bad,
-        };
+        match encode(encoder, mapping, row, commit_time).await? {
+            Ok(event) => Ok(Self::of_event(mapping, position, &event)),
+            Err(bad) => {
+                Ok(Self::of_bad(config, encoder, (mapping, row, bad), position, commit_time))
+            }
+        }
+    }
+
+    /// As [`Self::of_row`], of a message that the outbox is written with.
+    pub(super) async fn of_message(
+        config: &Config,
+        encoder: &mut Encoder,
+        message: &MessageRow<'_>,
+        position: Option<Position>,
+        commit_time: PgTimestamp,
+    ) -> Result<Self, Failure> {
+        let (mapping, row) = (&*message.mapping, &message.row);
+        match message.bad.clone() {
+            Some(bad) => {
+                Ok(Self::of_bad(config, encoder, (mapping, row, bad), position, commit_time))
+            }
+            None => Self::of_row(config, encoder, (mapping, row), position, commit_time).await,
+        }
+    }
+
+    fn of_bad(
+        config: &Config,
+        encoder: &mut Encoder,
+        (mapping, row, bad): (&Mapping, &OutboxRow<'_>, BadRow),
+        position: Option<Position>,
+        commit_time: PgTimestamp,
+    ) -> Self {
         let context = DeadLetterContext {
             largest: usize::MAX,
             topic: &config.dlq_topic,
@@ -61,7 +90,7 @@ impl Shown {
         };
         let letter = encoder.dead_letter(mapping, row, &bad, &context);
         let shown = Self::of_event(mapping, position, &letter);
-        Ok(Self { bad: Some((bad, config.on_bad_row)), ..shown })
+        Self { bad: Some((bad, config.on_bad_row)), ..shown }
     }
 
     fn of_event(mapping: &Mapping, position: Option<Position>, event: &Event<'_>) -> Self {

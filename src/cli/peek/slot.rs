@@ -11,6 +11,7 @@ use crate::error::Failure;
 use crate::lsn::{Lsn, Position};
 use crate::outbox::column::TypeNames;
 use crate::outbox::mapping::{Mapping, MappingError};
+use crate::outbox::message::MessageReader;
 use crate::outbox::role::TableName;
 use crate::outbox::row::RowScratch;
 use crate::pgoutput::{self, LogicalMessage};
@@ -36,7 +37,11 @@ pub(super) async fn events(
         decode = decode.min(MESSAGES_MAX);
         let limit = usize::try_from(decode).unwrap_or(usize::MAX);
         let messages = catalog
-            .slot_messages(&config.slot, &config.publication, (decode, limit))
+            .slot_messages(
+                &config.slot,
+                (&config.publication, config.messages.is_some()),
+                (decode, limit),
+            )
             .await
             .map_err(|error| unreadable(config, &error))?;
         let enough = messages.len() < limit || decode == MESSAGES_MAX;
@@ -98,6 +103,9 @@ async fn decoded(
     let mut types = TypeNames::new();
     let mut tables: HashMap<u32, Announced> = HashMap::new();
     let mut scratch = RowScratch::new();
+    let prefix = config.messages.as_deref();
+    let mut reader = prefix.map(|prefix| MessageReader::new(prefix, &config.events)).transpose();
+    let reader = reader.as_mut().map_err(|error| unfit(error))?;
     let (mut commit_lsn, mut commit_time, mut ordinal) = (Lsn::INVALID, PgTimestamp::default(), 0);
     for message in messages {
         let malformed = |error: &pgoutput::Malformed| {
@@ -136,12 +144,20 @@ async fn decoded(
                 Some(Announced::Unfit(error)) => return Err(unfit(error)),
                 Some(Announced::Other) | None => {}
             },
+            LogicalMessage::Message(emitted) => {
+                let ours = reader.as_mut().filter(|reader| reader.takes(&emitted));
+                let Some(reader) = ours else { continue };
+                let read = reader.read(&mut scratch, emitted.content);
+                let position = Some(Position { commit_lsn, ordinal });
+                ordinal += 1;
+                let of_row = Shown::of_message(config, encoder, &read, position, commit_time);
+                shown.push(of_row.await?);
+            }
             LogicalMessage::Commit(_)
             | LogicalMessage::Origin { .. }
             | LogicalMessage::Update { .. }
             | LogicalMessage::Delete { .. }
-            | LogicalMessage::Truncate
-            | LogicalMessage::Message(_) => {}
+            | LogicalMessage::Truncate => {}
         }
         if shown.len() >= usize::try_from(rows).unwrap_or(usize::MAX) {
             break;

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::config::env::Environment;
 use crate::metrics::Metrics;
 use crate::status::Status;
-use crate::supervisor::{Ended, Supervisor};
+use crate::supervisor::{Ended, KnownTopics, Supervisor};
 
 /// One stream: what it is told, and where it tells how it goes.
 pub(super) type Stream = (Config, (Status, Metrics));
@@ -44,17 +44,18 @@ pub(super) fn start(
 ) -> std::io::Result<impl Future<Output = Vec<Ended>> + use<>> {
     let count = streams.len();
     let (say, mut said) = mpsc::unbounded_channel();
-    for (config, told) in streams {
+    let topics: Vec<_> = streams.iter().map(|_| KnownTopics::default()).collect();
+    for ((config, told), own) in streams.into_iter().zip(topics.clone()) {
         let index = config.shard_index();
         let load = loader(environment.clone(), (config.shards, index));
-        let (say, drained) = (say.clone(), drained.clone());
+        let (say, drained, topics) = (say.clone(), drained.clone(), topics.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = thread::Builder::new().name(format!("shard-{index}"));
         thread.spawn(move || {
             let _inside = tracing::info_span!("shard", index).entered();
             let supervisor = {
                 let _entered = runtime.enter();
-                Supervisor::new(config, load, told)
+                Supervisor::new(config, load, told).among(&topics, &own)
             };
             let ended = runtime.block_on(Box::pin(supervisor.run(drained)));
             // A thread that asks a broker that does not answer must not hold up the end.

@@ -2,6 +2,7 @@
 
 use super::fixture::*;
 use crate::cloudevent::Reason;
+use crate::outbox::spread::HotAggregate;
 
 #[track_caller]
 fn check_topic(case: &Case, expected: Result<&str, Reason>) {
@@ -71,4 +72,58 @@ fn a_key_has_a_limit() {
     assert_eq!((bad.attribute.as_ref(), bad.reason), ("key", Reason::TooLong));
     let bad = order().with("aggregateid", BYTEA, "a").bad();
     assert_eq!((bad.attribute.as_ref(), bad.reason), ("key", Reason::NotRepresentable));
+}
+
+/// A row of aggregate 4711 of `order`, which is spread over four keys by its line.
+fn hot() -> Case {
+    order().with("aggregateid", TEXT, "4711").with("line", INT4, "1").set(|options| {
+        options.virtual_partitions = vec![HotAggregate {
+            aggregate_type: "order".to_owned(),
+            aggregate_id: "4711".to_owned(),
+            sub_keys: 4,
+            column: "line".to_owned(),
+        }];
+    })
+}
+
+#[track_caller]
+fn check_hot(case: &Case, key: Option<&str>, partition_key: Option<&str>) {
+    let record = case.record();
+    assert_eq!(record.key.as_deref(), key.map(str::as_bytes));
+    assert_eq!(record.header("ce_partitionkey"), partition_key);
+    let subject = record.header("ce_subject").expect("a subject");
+    assert!(["4711", "4712"].contains(&subject), "{subject}");
+    let structured = case.clone().structured().record();
+    assert_eq!(structured.key, record.key);
+    let envelope: serde_json::Value = serde_json::from_str(structured.text()).expect("JSON");
+    assert_eq!(envelope.get("partitionkey").and_then(|key| key.as_str()), partition_key);
+}
+
+#[test]
+fn a_hot_aggregate_has_a_key_for_each_hash_of_its_column_and_keeps_its_subject() {
+    for (line, key) in [("1", "4711#3"), ("2", "4711#0"), ("3", "4711#3"), ("4", "4711#1")] {
+        check_hot(&hot().with("line", INT4, line), Some(key), Some(key));
+    }
+    check_hot(&hot().with_null("line", INT4), Some("4711#0"), Some("4711#0"));
+    let blank = hot().with("aggregateid", BPCHAR, "4711  ");
+    check_hot(&blank, Some("4711#3"), Some("4711#3"));
+}
+
+#[test]
+fn another_aggregate_and_a_row_with_a_key_of_its_own_are_not_spread() {
+    check_hot(&hot().with("aggregateid", TEXT, "4712"), Some("4712"), None);
+    let other = hot().with("aggregatetype", TEXT, "invoice");
+    check_hot(&other, Some("4711"), None);
+    let own = hot().with("partition_key", TEXT, "mine");
+    check_hot(&own, Some("mine"), Some("mine"));
+    let empty = hot().with("partition_key", TEXT, "");
+    check_hot(&empty, Some("4711#3"), Some("4711#3"));
+}
+
+#[test]
+fn a_dead_letter_of_a_hot_aggregate_keeps_its_key() {
+    let case = hot().with("id", TEXT, "");
+    let letter = case.letter(&case.bad());
+    assert_eq!(letter.key.as_deref(), Some(&b"4711#3"[..]));
+    assert_eq!(letter.header("ce_partitionkey"), Some("4711#3"));
 }

@@ -19,6 +19,8 @@ const TIME_OUT: &str =
     "a time-out is not an answer: events reported as timed out were found written";
 const GIVE_UP: &str = "librdkafka must not give up on an event";
 const SERVERS: &str = "KAFKA_BOOTSTRAP_SERVERS sets it";
+const TOKENS: &str =
+    "walpost asks for tokens itself; see KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL";
 const IN_FLIGHT: &str = "WALPOST_MAX_IN_FLIGHT bounds what is in flight";
 
 /// Properties that a promise hangs on, and which.
@@ -79,6 +81,10 @@ pub(in crate::config) fn is_secret(property: &str) -> bool {
 
 /// Why a user may not set a property, where that is so.
 pub(super) fn protected(property: &str) -> Option<&'static str> {
+    let tokens = property.starts_with("sasl.oauthbearer.") || property.contains("unsecure.jwt");
+    if tokens && is_known(property) && !super::login::is_ours(property) {
+        return Some(TOKENS);
+    }
     PROTECTED.iter().find(|(name, _)| *name == property).map(|(_, reason)| *reason)
 }
 

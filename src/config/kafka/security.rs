@@ -3,6 +3,7 @@
 
 use super::super::reader::Reader;
 use super::Properties;
+use crate::kafka::client::AWS_MSK_IAM;
 
 /// Notes what does not go together.
 pub(super) fn check(reader: &mut Reader<'_>, properties: &Properties) {
@@ -30,7 +31,17 @@ fn sasl(reader: &mut Reader<'_>, properties: &Properties, protocol: bool) {
             }
         }
     }
-    if protocol && mechanism {
+    let by_token = properties
+        .get("sasl.mechanism")
+        .is_some_and(|(_, mechanism)| ["OAUTHBEARER", AWS_MSK_IAM].contains(&mechanism.expose()));
+    if by_token {
+        for property in ["sasl.username", "sasl.password"] {
+            if let Some((variable, _)) = properties.get(property) {
+                reader.warn(format!("{variable} has no use with this KAFKA_SASL_MECHANISM"));
+            }
+        }
+    }
+    if protocol && mechanism && !by_token {
         for (variable, property) in
             [("KAFKA_SASL_USERNAME", "sasl.username"), ("KAFKA_SASL_PASSWORD", "sasl.password")]
         {

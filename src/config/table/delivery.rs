@@ -96,7 +96,7 @@ pub(super) const VARIABLES: &[Variable] = &[
         "WALPOST_CONSUMER_GROUPS",
         "",
         "billing,mail",
-        "Consumer groups whose lag is measured.",
-    )
-    .later(),
+        "Consumer groups, separated by commas, whose lag, members and rebalances on walpost's topics \
+         are measured.",
+    ),
 ];

@@ -14,6 +14,14 @@ pub(super) const VARIABLES: &[Variable] = &[
     ),
     variable(
         Events,
+        "WALPOST_VIRTUAL_PARTITIONS",
+        "",
+        "order/4711=16:line_id",
+        "Hot aggregates that have n keys instead of one, <id>#0 to <id>#<n-1>, by the hash of a second \
+         column: aggregate type/aggregate id=n:column, separated by commas.",
+    ),
+    variable(
+        Events,
         "WALPOST_CE_MODE",
         "binary",
         "structured",

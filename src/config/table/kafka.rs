@@ -25,12 +25,50 @@ pub(super) const VARIABLES: &[Variable] = &[
         "KAFKA_SASL_MECHANISM",
         "",
         "SCRAM-SHA-512",
-        "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.",
+        "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER or AWS_MSK_IAM.",
     )
-    .words(&["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "AWS_MSK_IAM", "OAUTHBEARER"])
-    .later_words(&["AWS_MSK_IAM", "OAUTHBEARER"]),
+    .words(&["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "AWS_MSK_IAM"])
+    .later_words(if cfg!(feature = "msk-iam") { &[] } else { &["AWS_MSK_IAM"] }),
     variable(Kafka, "KAFKA_SASL_USERNAME", "", "walpost", "SASL user."),
     variable(Kafka, "KAFKA_SASL_PASSWORD", "", "…", "SASL password.").secret(),
+    variable(
+        Kafka,
+        "KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL",
+        "",
+        "https://idp.example/oauth2/token",
+        "OAUTHBEARER: where tokens are asked for, by client credentials.",
+    ),
+    variable(Kafka, "KAFKA_SASL_OAUTHBEARER_CLIENT_ID", "", "walpost", "OAUTHBEARER: client."),
+    variable(
+        Kafka,
+        "KAFKA_SASL_OAUTHBEARER_CLIENT_SECRET",
+        "",
+        "…",
+        "OAUTHBEARER: its secret; a file is read again for each token.",
+    )
+    .secret(),
+    variable(
+        Kafka,
+        "KAFKA_SASL_OAUTHBEARER_SCOPE",
+        "",
+        "kafka",
+        "OAUTHBEARER: scopes to ask for, with blanks between.",
+    ),
+    variable(
+        Kafka,
+        "KAFKA_SASL_OAUTHBEARER_EXTENSIONS",
+        "",
+        "logicalCluster=lkc-1,identityPoolId=pool-1",
+        "OAUTHBEARER: what the brokers are told beside the token, as name=value.",
+    ),
+    variable(
+        Kafka,
+        "KAFKA_HTTPS_CA_LOCATION",
+        "the system's",
+        "/etc/ssl/idp-ca.pem",
+        "OAUTHBEARER: authorities trusted for the token endpoint's certificate.",
+    )
+    .described(),
     variable(
         Kafka,
         "KAFKA_SSL_CA_LOCATION",

@@ -18,7 +18,8 @@ pub(super) const VARIABLES: &[Variable] = &[
         "WALPOST_TABLE",
         "public.outbox",
         "public.outbox",
-        "Outbox table, or a comma list; quoted identifiers as in SQL.",
+        "Outbox table, or a comma list; quoted identifiers as in SQL. No default beside \
+         WALPOST_MESSAGES.",
     ),
     variable(Source, "WALPOST_SLOT", "walpost", "walpost", "Replication slot."),
     variable(
@@ -59,9 +60,9 @@ pub(super) const VARIABLES: &[Variable] = &[
         "WALPOST_MESSAGES",
         "",
         "outbox",
-        "Prefix of pg_logical_emit_message messages to take as outbox rows.",
-    )
-    .later(),
+        "Prefix of pg_logical_emit_message messages to take as outbox rows: JSON objects with the \
+         column names; no table is needed.",
+    ),
     variable(Source, "WALPOST_COLUMN_ID", "id, event_id", "id", "Column of the event's id.")
         .described(),
     variable(

@@ -69,28 +69,40 @@ impl Handle {
         kind: rd::rd_kafka_admin_op_t,
         limit: Duration,
     ) -> Result<(Options, Queue), ClientError> {
-        let rk = self.0.rk.as_ptr();
-        // SAFETY: the instance is alive; the result is owned below.
-        let options = unsafe { rd::rd_kafka_AdminOptions_new(rk, kind) };
-        let options =
-            Options(NonNull::new(options).ok_or_else(|| invalid("no options for a question"))?);
-        // SAFETY: the instance is alive; the queue is owned below.
-        let queue = unsafe { rd::rd_kafka_queue_new(rk) };
-        let queue = Queue(NonNull::new(queue).ok_or_else(|| invalid("no queue for an answer"))?);
-        // SAFETY: the options are alive; a null buffer of length 0 is allowed for the text of the
-        // error.
-        let timeout = unsafe {
-            rd::rd_kafka_AdminOptions_set_request_timeout(
-                options.as_ptr(),
-                milliseconds(limit),
-                ptr::null_mut(),
-                0,
-            )
-        };
-        if timeout == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
-            Ok((options, queue))
-        } else {
-            Err(error_of(timeout))
-        }
+        // SAFETY: the instance lives as long as this handle.
+        unsafe { prepare(self.0.rk.as_ptr(), kind, limit) }
+    }
+}
+
+/// Options for one question of this kind, and a queue for its answer.
+///
+/// # Safety
+/// `rk` is an instance of librdkafka that is alive as long as what is answered here.
+pub(super) unsafe fn prepare(
+    rk: *mut rd::rd_kafka_t,
+    kind: rd::rd_kafka_admin_op_t,
+    limit: Duration,
+) -> Result<(Options, Queue), ClientError> {
+    // SAFETY: the instance is alive; the result is owned below.
+    let options = unsafe { rd::rd_kafka_AdminOptions_new(rk, kind) };
+    let options =
+        Options(NonNull::new(options).ok_or_else(|| invalid("no options for a question"))?);
+    // SAFETY: the instance is alive; the queue is owned below.
+    let queue = unsafe { rd::rd_kafka_queue_new(rk) };
+    let queue = Queue(NonNull::new(queue).ok_or_else(|| invalid("no queue for an answer"))?);
+    // SAFETY: the options are alive; a null buffer of length 0 is allowed for the text of the
+    // error.
+    let timeout = unsafe {
+        rd::rd_kafka_AdminOptions_set_request_timeout(
+            options.as_ptr(),
+            milliseconds(limit),
+            ptr::null_mut(),
+            0,
+        )
+    };
+    if timeout == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+        Ok((options, queue))
+    } else {
+        Err(error_of(timeout))
     }
 }

@@ -51,6 +51,16 @@ pub enum MappingProblem {
         /// The role's column.
         other: String,
     },
+    /// A hot aggregate's column is not there.
+    SpreadColumn {
+        /// The column.
+        column: String,
+    },
+    /// A hot aggregate cannot be told from others.
+    SpreadRole {
+        /// The role that no column plays.
+        role: Role,
+    },
     /// A template names a column that is not there.
     TemplateColumn {
         /// The variable of the template.
@@ -115,6 +125,18 @@ impl fmt::Display for MappingProblem {
                 f,
                 "WALPOST_CE_EXTENSIONS and WALPOST_COLUMN_{} (= {other}) name different columns \
                  for {extension}, leave one of them out",
+                role.name()
+            ),
+            Self::SpreadColumn { column } => write!(
+                f,
+                "there is no published column {column:?}, which WALPOST_VIRTUAL_PARTITIONS names"
+            ),
+            Self::SpreadRole { role } => write!(
+                f,
+                "WALPOST_VIRTUAL_PARTITIONS needs a column for the {} (looked for {}), set \
+                 WALPOST_COLUMN_{}",
+                role.name().to_ascii_lowercase(),
+                role.aliases().join(", "),
                 role.name()
             ),
             Self::TemplateColumn { variable, name, role: None } => {

@@ -4,6 +4,7 @@ use super::{Extension, MappingProblem, NamedColumn, Piece, ROLE_EXTENSIONS, Subj
 use crate::cloudevent::options::EventOptions;
 use crate::outbox::column::{ColumnType, Field};
 use crate::outbox::role::{ColumnChoice, Role};
+use crate::outbox::spread::Spread;
 use crate::outbox::template::{Part, Template};
 
 /// What the columns of a table are for.
@@ -15,6 +16,7 @@ pub(super) struct Found {
     pub(super) event_type: Vec<Piece>,
     pub(super) subject: Vec<SubjectPiece>,
     pub(super) message: Vec<SubjectPiece>,
+    pub(super) spreads: Vec<Spread>,
 }
 
 /// Finds them, or names every problem.
@@ -34,8 +36,9 @@ pub(super) fn search(
     let subject = search.resolve_subject("WALPOST_REGISTRY_SUBJECT", subject);
     let message = schemas.and_then(|schemas| schemas.message.as_ref());
     let message = search.resolve_subject("WALPOST_REGISTRY_MESSAGE", message);
+    let spreads = search.find_spreads(options);
     if search.problems.is_empty() {
-        Ok(Found { roles: search.roles, extensions, topic, event_type, subject, message })
+        Ok(Found { roles: search.roles, extensions, topic, event_type, subject, message, spreads })
     } else {
         Err(search.problems)
     }
@@ -105,6 +108,36 @@ impl Search<'_> {
             }
         }
         extensions
+    }
+
+    /// Every table has to have their columns: one that is mistyped would spread nothing.
+    fn find_spreads(&mut self, options: &EventOptions) -> Vec<Spread> {
+        let mut spreads = Vec::new();
+        for hot in &options.virtual_partitions {
+            if self.role(Role::AggregateId).is_none() {
+                let missing = MappingProblem::SpreadRole { role: Role::AggregateId };
+                if !self.problems.contains(&missing) {
+                    self.problems.push(missing);
+                }
+            }
+            if !hot.aggregate_type.is_empty() && self.role(Role::AggregateType).is_none() {
+                let missing = MappingProblem::SpreadRole { role: Role::AggregateType };
+                if !self.problems.contains(&missing) {
+                    self.problems.push(missing);
+                }
+            }
+            let Some(field) = find(self.columns, &hot.column) else {
+                self.problems.push(MappingProblem::SpreadColumn { column: hot.column.clone() });
+                continue;
+            };
+            spreads.push(Spread {
+                aggregate_type: hot.aggregate_type.clone(),
+                aggregate_id: hot.aggregate_id.clone(),
+                sub_keys: hot.sub_keys,
+                field,
+            });
+        }
+        spreads
     }
 
     /// `type` is asked for only where its template uses it.

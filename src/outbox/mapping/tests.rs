@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::cloudevent::options::{Mode, NullPayload, TimeUnit};
+use crate::outbox::spread::HotAggregate;
 use crate::outbox::template::Template;
 
 /// The defaults of all options, in a database called `shop`.
@@ -21,6 +22,7 @@ pub(crate) fn options() -> EventOptions {
         null_payload: NullPayload::Tombstone,
         debezium_headers: false,
         max_event: 1_000_000,
+        virtual_partitions: Vec::new(),
         schemas: None,
         reserved_topics: vec!["walpost.dlq".into()],
     }
@@ -260,4 +262,29 @@ fn a_tuple_that_does_not_fit_the_relation_is_malformed() {
         let malformed = mapping.row(&mut scratch, tuple).expect_err(expected).to_string();
         assert_eq!(malformed, format!("malformed replication message 'I': expected {expected}"));
     }
+}
+
+#[test]
+fn a_hot_aggregate_needs_its_column_and_those_that_tell_it_from_others() {
+    let options = EventOptions {
+        virtual_partitions: vec![HotAggregate {
+            aggregate_type: "order".into(),
+            aggregate_id: "4711".into(),
+            sub_keys: 16,
+            column: "line".into(),
+        }],
+        ..options()
+    };
+    let mapping = map("id type payload aggregatetype aggregateid line", &options).unwrap();
+    assert_eq!(mapping.spreads().len(), 1);
+    check_refused(
+        "id type payload aggregatetype aggregateid",
+        &options,
+        "there is no published column \"line\", which WALPOST_VIRTUAL_PARTITIONS names",
+    );
+    check_refused(
+        "id type payload aggregatetype line",
+        &options,
+        "WALPOST_VIRTUAL_PARTITIONS needs a column for the aggregate_id (looked for aggregateid, aggregate_id), set WALPOST_COLUMN_AGGREGATE_ID",
+    );
 }

@@ -100,12 +100,15 @@ impl Catalog {
     pub async fn slot_messages(
         &self,
         slot: &str,
-        publication: &str,
+        (publication, messages): (&str, bool),
         (decode, limit): (i32, usize),
     ) -> Result<Vec<SlotMessage>, Error> {
         const DOING: &str = "read what the slot holds";
-        const SQL: &str = "SELECT lsn::text, data FROM pg_logical_slot_peek_binary_changes(
-            $1, NULL, $2, 'proto_version', '1', 'publication_names', $3)";
+        let messages = if messages { ", 'messages', 'true'" } else { "" };
+        let sql = format!(
+            "SELECT lsn::text, data FROM pg_logical_slot_peek_binary_changes(
+                $1, NULL, $2, 'proto_version', '1', 'publication_names', $3{messages})"
+        );
         let publication = quote_identifier(publication)?;
         let parameters: [(&(dyn ToSql + Sync), Type); 3] =
             [(&slot, Type::NAME), (&decode, Type::INT4), (&publication, Type::TEXT)];
@@ -113,7 +116,7 @@ impl Catalog {
         let set = format!("SET statement_timeout = {}", SLOT_LIMIT.as_millis());
         self.execute(DOING, &set).await?;
         let read = async {
-            let rows = self.client.query_typed_raw(SQL, parameters);
+            let rows = self.client.query_typed_raw(&sql, parameters);
             let rows = rows.await.map_err(|error| self.explain(error).doing(DOING))?;
             let mut rows = pin!(rows);
             let mut messages = Vec::new();

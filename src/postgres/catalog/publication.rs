@@ -200,7 +200,7 @@ impl Catalog {
     }
 
     /// Creates a publication of the inserts into tables, each a schema and a name, and a row filter
-    /// where it has one.
+    /// where it has one; there may be none.
     ///
     /// # Errors
     ///
@@ -244,16 +244,24 @@ pub fn table_list(tables: &[PublishTable<'_>]) -> Result<String, Error> {
     Ok(tables.iter().map(table).collect::<Result<Vec<_>, Error>>()?.join(", "))
 }
 
+/// The statement that makes a publication of the inserts into the tables of a list, as
+/// [`table_list`] makes it, all names quoted.
+///
+/// Without a table it publishes nothing by itself: messages are sent whatever the publication has,
+/// but the server wants one when it decodes a change of any table.
+#[must_use]
+pub fn create_publication(name: &str, tables: &str) -> String {
+    let tables = match tables {
+        "" => String::new(),
+        tables => format!(" FOR TABLE {tables}"),
+    };
+    format!(
+        "CREATE PUBLICATION {name}{tables} WITH (publish = 'insert', publish_via_partition_root = true)"
+    )
+}
+
 fn create_command(name: &str, tables: &[PublishTable<'_>]) -> Result<String, Error> {
-    if tables.is_empty() {
-        return Err(Error::configuration("a publication needs a table"));
-    }
-    Ok(format!(
-        "CREATE PUBLICATION {} FOR TABLE {} \
-         WITH (publish = 'insert', publish_via_partition_root = true)",
-        quote_identifier(name)?,
-        table_list(tables)?
-    ))
+    Ok(create_publication(&quote_identifier(name)?, &table_list(tables)?))
 }
 
 #[cfg(test)]
@@ -275,7 +283,10 @@ mod tests {
             filtered.contains("TABLE \"public\".\"outbox\" WHERE ((h & 1) = 0) WITH"),
             "{filtered}"
         );
-        assert!(create_command("p", &[]).is_err());
+        assert_eq!(
+            create_command("p", &[]).unwrap(),
+            "CREATE PUBLICATION \"p\" WITH (publish = 'insert', publish_via_partition_root = true)"
+        );
         assert!(create_command("", &[("public", "outbox", None)]).is_err());
     }
 }

@@ -172,3 +172,30 @@ fn a_missing_right_on_the_transactional_id_is_found_and_asking_disturbs_nobody()
     let mut walpost = settings.second().start();
     walpost.wait_until_ready();
 }
+
+#[test]
+fn a_consumer_group_that_is_unknown_or_hidden_is_found() {
+    let kafka = broker();
+    let (database, settings) = outbox(Postgres::newest(), &kafka, "groups_seen");
+    let group = format!("{}.billing", database.name());
+    let settings = settings.env("WALPOST_CONSUMER_GROUPS", &group);
+    database.insert_rows("order", 1, 1, 1);
+    check(&settings).warning("consumer_groups", "has no consumer, and has stored no place");
+    let resource = format!("--group {group}");
+    allow(&kafka, "else", &resource, &["Read"]);
+    let hidden = within(PATIENCE, || {
+        let checked = check(&settings);
+        let mut warnings =
+            checked.of("warning").filter(|found| found["check"] == "consumer_groups");
+        let hidden = warnings.find(|found| found["found"].as_str().unwrap().contains("no right"));
+        hidden.cloned()
+    });
+    let hidden = hidden.unwrap_or_else(|| panic!("{:#?}", check(&settings)));
+    remedy(&hidden, "commands").iter().for_each(|command| kafka.run(command));
+    let seen = within(PATIENCE, || {
+        let checked = check(&settings);
+        let warnings: Vec<_> = checked.of("warning").map(ToString::to_string).collect();
+        (!warnings.iter().any(|warning| warning.contains("no right"))).then_some(())
+    });
+    assert!(seen.is_some(), "{:#?}", check(&settings));
+}

@@ -95,12 +95,13 @@ impl Workload {
         Self::start_some(database, seed, 2)
     }
 
-    /// Starts all of them, with so long pauses between large transactions that a busy machine keeps
-    /// up for hours.
+    /// Starts all of them, with so long pauses that a busy machine keeps up for hours, and spends its
+    /// time on faults.
     #[cfg(feature = "crash-points")]
     pub(crate) fn start_for_long(database: &Database, seed: u64) -> Self {
         let slow = |habit: Habit| {
-            let pause = if *habit.rows.end() > 50 { 2_000..=6_000 } else { habit.pause };
+            let times = if *habit.rows.end() > 50 { 30 } else { 4 };
+            let pause = habit.pause.start() * times..=habit.pause.end() * times;
             Habit { pause, ..habit }
         };
         Self::start_these(database, seed, (0..).zip(habits().map(slow)))

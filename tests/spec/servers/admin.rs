@@ -21,7 +21,8 @@ impl Kafka {
     /// Makes a topic and waits until the broker knows it; `configs` as in [`Kafka::create_topic`].
     #[track_caller]
     pub(crate) fn make_topic(&self, name: &str, partitions: i32, configs: &[(&str, &str)]) {
-        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        let replication = i32::try_from(self.brokers()).unwrap();
+        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(replication));
         for (key, value) in configs {
             topic = topic.set(key, value);
         }

@@ -25,6 +25,8 @@ const PROPERTIES: &[&str] = &["broker.session.timeout.ms=3000", "broker.heartbea
 #[derive(Debug)]
 pub(crate) struct Kafka {
     port: u16,
+    /// The ports of the cluster's other brokers.
+    others: Vec<u16>,
     folder: TempDir,
 }
 
@@ -103,9 +105,21 @@ impl Kafka {
 
     #[track_caller]
     fn start_on(port: u16, properties: &[String]) -> Self {
-        let broker = Self { port, folder: folder("kafka") };
+        Self::start_node(port, &[], &[], properties)
+    }
+
+    /// One node of a cluster whose other brokers listen on `others`; `options` as of the script.
+    #[track_caller]
+    pub(super) fn start_node(
+        port: u16,
+        others: &[u16],
+        options: &[&str],
+        properties: &[String],
+    ) -> Self {
+        let broker = Self { port, others: others.to_vec(), folder: folder("kafka") };
         let (port, parent) = (broker.port.to_string(), std::process::id().to_string());
         let mut arguments = vec!["start", "--port", &port, "--dir", broker.dir()];
+        arguments.extend(options);
         arguments.extend(["--with-parent", &parent, "--temporary", "--"]);
         arguments.extend(PROPERTIES);
         arguments.extend(properties.iter().map(String::as_str));
@@ -113,9 +127,15 @@ impl Kafka {
         broker
     }
 
-    /// What a client connects to.
+    /// What a client connects to: all brokers of the cluster.
     pub(crate) fn bootstrap(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        let ports = std::iter::once(&self.port).chain(&self.others);
+        ports.map(|port| format!("127.0.0.1:{port}")).collect::<Vec<_>>().join(",")
+    }
+
+    /// Of how many brokers its cluster is.
+    pub(super) fn brokers(&self) -> usize {
+        self.others.len() + 1
     }
 
     /// The folder with the log (`log`) and the data (`data`).
@@ -241,8 +261,18 @@ impl Kafka {
             let mut partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
             partitions.all(|partition| partition.leader() >= 0).then_some(())
         });
-        assert!(led.is_some(), "the broker has no leaders {:?} after it went on", begin.elapsed());
-        begin.elapsed()
+        let took = begin.elapsed();
+        if led.is_none() || took > std::time::Duration::from_secs(10) {
+            // What the controller and the broker said to each other meanwhile.
+            let log = std::fs::read_to_string(self.path().join("log")).unwrap_or_default();
+            let words = ["enc", "BrokerLifecycle", "eartbeat", "Raft", "session"];
+            let said: Vec<_> =
+                log.lines().filter(|line| words.iter().any(|word| line.contains(word))).collect();
+            let said = said[said.len().saturating_sub(40)..].join("\n");
+            super::figure(&format!("leaders only after {took:.1?}; the broker said:\n{said}"));
+        }
+        assert!(led.is_some(), "the broker has no leaders {took:?} after it went on");
+        took
     }
 
     /// Stops the broker in order.
@@ -279,7 +309,7 @@ impl Kafka {
         records
     }
 
-    fn consumer(&self, isolation: &str) -> BaseConsumer {
+    pub(super) fn consumer(&self, isolation: &str) -> BaseConsumer {
         ClientConfig::new()
             .set("bootstrap.servers", self.bootstrap())
             .set("group.id", "walpost-tests")

@@ -293,7 +293,8 @@ impl Drop for Walpost {
     }
 }
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_walpost");
+/// The program that is tried.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_walpost");
 
 /// Ends the process when this one is gone, even by SIGKILL.
 ///

@@ -1,5 +1,6 @@
 //! The kinds of faults.
 
+use crate::scene::Mode;
 use crate::servers::wire::Fault;
 
 /// Request kinds by their number in Kafka's protocol.
@@ -106,8 +107,14 @@ pub(super) const KINDS: &[Kind] = &[
 ];
 
 impl Kind {
+    /// All that a way of delivery can meet.
+    pub(super) fn all(mode: Mode) -> Vec<Self> {
+        let meets = |kind: &Self| mode == Mode::ExactlyOnce || !kind.only_once();
+        KINDS.iter().copied().filter(meets).collect()
+    }
+
     /// Only exactly-once has it.
-    pub(super) fn only_once(self) -> bool {
+    fn only_once(self) -> bool {
         matches!(self, Self::ToKafka(LosesCommitAnswer | LateCommit))
     }
 
@@ -146,6 +153,14 @@ impl Network {
             LateProduce => "write arrives after a reconnect",
             LosesCommitAnswer => "answer to a commit lost",
             LateCommit => "commit arrives after a reconnect",
+        }
+    }
+
+    /// Whether it happens to one message, and is over then.
+    pub(super) fn is_over_once_met(self) -> bool {
+        match self {
+            Refuses | Resets | HalfOpen | BlackHole | Delays | Slices => false,
+            Cuts | LosesProduceAnswer | LateProduce | LosesCommitAnswer | LateCommit => true,
         }
     }
 

@@ -12,7 +12,7 @@ use crate::servers::wire::{Protocol, Wire};
 use crate::servers::{Kafka, Postgres, Settings, figure, until, within};
 
 /// How many rows have to come through between two faults.
-const PROGRESS: usize = 150;
+const PROGRESS: usize = 25;
 
 /// How long that may take: a broker that was killed or a slot whose holder is gone without a word
 /// costs up to half a minute on a busy machine.
@@ -20,15 +20,18 @@ const LIMIT: Duration = Duration::from_secs(180);
 
 /// How long the server waits for a word. Not shorter: a busy machine may not give walpost a
 /// processor for seconds, and then it is right to give the slot up.
-const WAL_SENDER_TIMEOUT: &str = "15s";
+const WAL_SENDER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a message to lose may let wait for itself.
+const MEETS_WITHIN: Duration = Duration::from_secs(10);
 
 /// What was written and what came.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Outcome {
     /// Rows of the table.
-    pub(super) rows: usize,
+    pub(super) rows: u64,
     /// Records beyond one for each row.
-    pub(super) repeats: usize,
+    pub(super) repeats: u64,
     /// Transactions known to be committed.
     pub(super) transactions: u64,
 }
@@ -63,7 +66,7 @@ impl Stage {
             .clone()
             .env("DATABASE_URL", far)
             .env("KAFKA_BOOTSTRAP_SERVERS", address)
-            .env("WALPOST_WAL_SENDER_TIMEOUT", WAL_SENDER_TIMEOUT);
+            .env("WALPOST_WAL_SENDER_TIMEOUT", format!("{}s", WAL_SENDER_TIMEOUT.as_secs()));
         scene.begin();
         let settings = [scene.settings.clone(), scene.settings.second()];
         let walpost = Some(settings[0].start());
@@ -77,7 +80,9 @@ impl Stage {
     /// Lets it go wrong, and puts right what does not come right by itself. Whether it met anything.
     #[track_caller]
     pub(super) fn strike(&mut self, kind: Kind, random: &mut Random) -> bool {
-        let time = Duration::from_millis(random.between(500, 8_000));
+        // Mostly short: a fault that is over soon leaves more half done than one that lasts.
+        let longest = if random.chance(15) { 8_000 } else { 2_000 };
+        let time = Duration::from_millis(random.between(200, longest));
         match kind {
             Kind::WalpostKilled => {
                 self.walpost().kill();
@@ -90,7 +95,8 @@ impl Stage {
             Kind::WalpostFrozen => {
                 self.walpost().freeze();
                 // Sometimes for longer than the server waits.
-                std::thread::sleep(time * 3);
+                let longer = if random.chance(20) { WAL_SENDER_TIMEOUT + time } else { time };
+                std::thread::sleep(longer);
                 self.walpost().thaw();
             }
             Kind::HandedOver => {
@@ -184,7 +190,12 @@ impl Stage {
         let came = within(LIMIT, || {
             assert!(walpost.is_running(), "after {after:?}: walpost ended: {}", walpost.log());
             scene.deliveries.read();
-            (scene.deliveries.different() >= goal).then_some(())
+            let enough = scene.deliveries.different() >= goal;
+            if !enough {
+                // Asking takes from walpost and the servers what they need for coming back.
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            enough.then_some(())
         });
         assert!(
             came.is_some(),
@@ -207,6 +218,7 @@ impl Stage {
         self.scene.slot_and_checkpoint();
         let rows = self.scene.deliveries.different();
         let repeats = self.scene.deliveries.all().len() - rows;
+        let [rows, repeats] = [rows, repeats].map(|count| u64::try_from(count).unwrap());
         Outcome { rows, repeats, transactions: written.transactions }
     }
 }
@@ -222,6 +234,9 @@ fn wait_until_it_leads(walpost: &Walpost) {
 fn network_fault(wire: &Wire, network: Network, time: Duration) -> bool {
     let before = wire.met();
     wire.strike(network.fault());
+    if network.is_over_once_met() {
+        within(MEETS_WITHIN, || (wire.met() > before).then_some(()));
+    }
     std::thread::sleep(time);
     wire.heal();
     wire.met() > before
