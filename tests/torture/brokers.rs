@@ -11,7 +11,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::oracle::{Random, Repeats, Workload, knob, seed, topics};
 use crate::page::write_between;

@@ -1,10 +1,11 @@
 //! An Apache Kafka cluster: brokers that hold each partition together, and a controller that is left
 //! alone, so that a partition has a leader again soon after it lost one.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::consumer::Consumer;
 use rdkafka::metadata::MetadataPartition;
+use tokio::time::Instant;
 
 use super::{Kafka, PATIENCE, free_ports, within};
 
