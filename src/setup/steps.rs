@@ -88,6 +88,12 @@ pub(crate) fn steps(
             config.shards
         ));
     }
+    if config.shards > 1 && config.messages.is_some() {
+        return Err(format!(
+            "WALPOST_MESSAGES is set, and messages have no row that the filters of {} shards could divide: give them a walpost of their own",
+            config.shards
+        ));
+    }
     if found.tables.is_empty() {
         let switches =
             [(wanted.table, "--table"), (wanted.checks, "--checks"), (wanted.prune, "--prune")];

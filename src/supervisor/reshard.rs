@@ -73,6 +73,12 @@ fn with_shards(config: &Config, shards: u32) -> Config {
 /// # Errors
 /// They may not, with what to do first; or a server cannot be asked.
 pub(crate) async fn plan(config: &Config, to: u32) -> Result<Plan, Failure> {
+    if to > 1 && config.messages.is_some() {
+        return Err(refused(
+            "WALPOST_MESSAGES is set, and messages have no row that a filter could divide",
+            "give them a walpost of their own, with another WALPOST_NAME and WALPOST_SLOT; nothing was changed",
+        ));
+    }
     let from = present(config, to).await?;
     if from == to {
         return Err(refused(
@@ -244,7 +250,7 @@ async fn make(plan: &Plan, say: &mut impl FnMut(String)) -> Result<Lsn, Failure>
     let (rows, _) = catalog
         .statements(
             "SELECT pg_current_wal_insert_lsn()::text; \
-             SELECT pg_logical_emit_message(true, 'walpost', 'reshard')",
+             SELECT pg_logical_emit_message(true, 'walpost.reshard', '')",
         )
         .await
         .map_err(|error| Failure::postgres("ask for the end of the log", &error))?;

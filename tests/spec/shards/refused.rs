@@ -127,3 +127,20 @@ fn the_place_of_another_number_of_streams_is_refused_and_kept() {
     );
     run(2);
 }
+
+#[test]
+fn commands_that_would_divide_messages_or_a_connectors_slot_are_refused() {
+    #[track_caller]
+    fn check(settings: &Settings, arguments: &[&str], expected: &str) {
+        let said = settings.clone().arguments(arguments).run();
+        assert_eq!(said.code, 1, "{arguments:?}: {}{}", said.stdout, said.stderr);
+        assert!(said.stderr.contains(expected), "{arguments:?}: {}", said.stderr);
+    }
+    let database = Postgres::newest().database("shards_commands");
+    let messages = shards(&database, Kafka::shared(), 1).env("WALPOST_MESSAGES", database.name());
+    check(&messages, &["reshard", "4"], "WALPOST_MESSAGES is set");
+    check(&messages, &["setup", "--shards", "4"], "WALPOST_MESSAGES is set");
+    let two = shards(&database, Kafka::shared(), 2);
+    check(&two, &["adopt", "debezium", "--from-slot"], "with WALPOST_SHARDS=1");
+    check(&two, &["prune"], "WALPOST_SHARDS is 2");
+}
