@@ -19,8 +19,8 @@ lint: ## format, clippy and rustdoc, each without a warning
 
 test: ## all tests, with real Postgres 14 to 18, Kafka and schema registry (about half an hour the first time)
 	@deploy/dev/install build postgres-14 postgres-16 postgres-17 postgres-18 kafka apicurio oidc pgbouncer faketime valgrind
-	@# Most tests wait for servers, so one more than two cores would take at once is no load.
-	cargo test --locked -- --test-threads=3
+	@# Most tests wait for servers: with three at a time two cores are idle for two thirds of the time.
+	cargo test --locked -- --test-threads=5
 	cargo test --locked --features crash-points,mutants --test torture -- --test-threads 1
 
 test-tools: ## dependencies, scripts, compose file, chart, its pod, alerts, dashboards, status page, events, consumers, schemas, guides, moving over from Debezium: each by its real tool

@@ -20,3 +20,4 @@ mod payload;
 mod protobuf;
 pub mod schema;
 pub mod schemas;
+mod varint;

@@ -99,6 +99,8 @@ def round_of(room, postgres, bootstrap, name, virtual):
     environment = {
         "DATABASE_URL": url, "KAFKA_BOOTSTRAP_SERVERS": bootstrap, "WALPOST_HTTP_ADDR": f"127.0.0.1:{http}",
         "WALPOST_TOPIC": f"{name}.{{aggregate_type}}",
+        # The names of slots are the server's, not the database's.
+        "WALPOST_SLOT": name,
     }
     if virtual:
         environment["WALPOST_VIRTUAL_PARTITIONS"] = f"order/4711={SUB_KEYS}:line"

@@ -95,7 +95,7 @@ def idle_memory(servers):
 
 def measure(servers):
     starts = [first_event(servers, number) for number in range(STARTS)]
-    say(f"start to first event, above Postgres' own start: {starts}")
+    say(f"start to first event, and Postgres' own, ms: {starts}")
     result = {"start_ms": statistics.median(start for start, _ in starts),
               "postgres_start_ms": statistics.median(floor for _, floor in starts)}
     for kill in (signal.SIGKILL, signal.SIGTERM):

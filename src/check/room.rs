@@ -47,7 +47,7 @@ mod tests {
     use crate::check::Level;
     use crate::check::publication::tests::config;
     use crate::check::server::tests::good;
-    use crate::check::slot::tests::slot;
+    use crate::postgres::catalog::slot_for_tests as slot;
 
     #[track_caller]
     fn check(slots: u32, senders: u32, own: Option<&Slot>, expected: [Level; 2]) {

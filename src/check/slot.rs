@@ -122,38 +122,12 @@ fn holder(config: &Config, slot: &Slot) -> Finding {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
     use crate::check::Level;
     use crate::check::publication::tests::config;
     use crate::check::server::tests::good;
-    use crate::lsn::Lsn;
-    use crate::postgres::catalog::Holder;
-
-    /// A slot that walpost can take.
-    pub(in crate::check) fn slot() -> Slot {
-        Slot {
-            plugin: Some("pgoutput".to_owned()),
-            slot_type: "logical".to_owned(),
-            database: Some("shop".to_owned()),
-            temporary: false,
-            active: false,
-            active_pid: None,
-            holder: None,
-            restart_lsn: Some(Lsn::new(100)),
-            confirmed_flush_lsn: Some(Lsn::new(200)),
-            wal_status: Some("reserved".to_owned()),
-            safe_wal_size: None,
-            catalog_xmin_age: None,
-            invalidation_reason: None,
-            failover: None,
-            synced: None,
-            inactive_since: None,
-            spill_bytes: None,
-            spill_txns: None,
-            wal_end: Lsn::new(1_000),
-        }
-    }
+    use crate::postgres::catalog::{Holder, slot_for_tests as slot};
 
     fn held_by(application: &str) -> Slot {
         let holder = Holder { application_name: Some(application.to_owned()), client_addr: None };

@@ -36,6 +36,8 @@ pub use self::publication::{
     table_list,
 };
 pub use self::server::{Role, Server};
+#[cfg(test)]
+pub(crate) use self::slot::tests::slot as slot_for_tests;
 pub use self::slot::{Holder, Slot};
 pub use self::table::{Column, Privileges, Table, TableSize};
 pub use self::transaction::{LongTransaction, XactStatus};

@@ -55,7 +55,9 @@ fn assert_shows_no_secret(walpost: &Walpost) {
 fn tokens_that_expire_are_renewed_while_events_flow() {
     let certificates = Certificates::make(CANARY);
     let [certificate, key] = ["right.pem", "right.key"].map(|file| certificates.path(file));
-    let endpoint = TokenEndpoint::start_with_tls(LIFE, CANARY, &certificate, &key);
+    // A quarter of its life is left when the next one is asked for: 12 s, for the slowest machine.
+    let life = LIFE * 3;
+    let endpoint = TokenEndpoint::start_with_tls(life, CANARY, &certificate, &key);
     let (kafka, address, _) = broker(&endpoint);
     let (endpoint, kafka, address) = (&endpoint, &kafka, address.as_str());
     let mut running = Vec::new();
@@ -73,17 +75,17 @@ fn tokens_that_expire_are_renewed_while_events_flow() {
     }
     let generations: Vec<_> = running.iter().map(|(_, walpost)| generation(walpost)).collect();
     let before = endpoint.given();
-    // Each process renews its token three times, while rows come all the time.
+    // Each process renews its token twice, while rows come all the time.
     let mut written = 0;
-    let renewed = within(Duration::from_secs(240), || {
+    let renewed = within(Duration::from_secs(300), || {
         for (database, _) in &running {
             database.insert_rows("order", written, 10, 5);
         }
         written += 10;
         std::thread::sleep(Duration::from_millis(500));
-        (endpoint.given() >= before + 6).then_some(())
+        (endpoint.given() >= before + 4).then_some(())
     });
-    assert!(renewed.is_some(), "{} tokens in 4 minutes", endpoint.given() - before);
+    assert!(renewed.is_some(), "{} tokens in 5 minutes", endpoint.given() - before);
     for ((database, walpost), generation_before) in running.iter().zip(generations) {
         wait_for(database, kafka, written);
         // Nothing was sent twice, so no session has ended that was not renewed.

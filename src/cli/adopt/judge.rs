@@ -281,6 +281,7 @@ mod tests {
     use crate::config::env::Variables;
     use crate::kafka::checkpoint::tests::checkpoint as any_checkpoint;
     use crate::pgoutput::Begin;
+    use crate::postgres::catalog::slot_for_tests as any_slot;
     use crate::postgres::timestamp::PgTimestamp;
 
     const L: fn(u64) -> Lsn = Lsn::new;
@@ -295,25 +296,10 @@ mod tests {
 
     fn slot(confirmed: u64) -> Slot {
         Slot {
-            plugin: Some("pgoutput".to_owned()),
-            slot_type: "logical".to_owned(),
-            database: Some("shop".to_owned()),
-            temporary: false,
-            active: false,
-            active_pid: None,
-            holder: None,
             restart_lsn: Some(L(50)),
             confirmed_flush_lsn: Some(L(confirmed)),
-            wal_status: Some("reserved".to_owned()),
-            safe_wal_size: None,
-            catalog_xmin_age: None,
-            invalidation_reason: None,
-            failover: None,
-            synced: None,
-            inactive_since: None,
-            spill_bytes: None,
-            spill_txns: None,
             wal_end: L(200),
+            ..any_slot()
         }
     }
 

@@ -131,3 +131,33 @@ impl Catalog {
         }))
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A slot that walpost can take, at 200 and kept from 100, in a log that ends at 1,000.
+    pub(crate) fn slot() -> Slot {
+        Slot {
+            plugin: Some("pgoutput".to_owned()),
+            slot_type: "logical".to_owned(),
+            database: Some("shop".to_owned()),
+            temporary: false,
+            active: false,
+            active_pid: None,
+            holder: None,
+            restart_lsn: Some(Lsn::new(100)),
+            confirmed_flush_lsn: Some(Lsn::new(200)),
+            wal_status: Some("reserved".to_owned()),
+            safe_wal_size: None,
+            catalog_xmin_age: None,
+            invalidation_reason: None,
+            failover: None,
+            synced: None,
+            inactive_since: None,
+            spill_bytes: None,
+            spill_txns: None,
+            wal_end: Lsn::new(1_000),
+        }
+    }
+}

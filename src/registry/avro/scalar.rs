@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::{Decimal, Moment, MomentKind, Node};
 use crate::registry::number::{big_endian, integer, scaled};
 use crate::registry::payload::{Json, Unfit, unfit};
+use crate::registry::varint::{varint, zigzag};
 
 /// Appends a JSON value as a value of this type, which is none that holds others.
 pub(super) fn write(node: &Node, json: &Json<'_>, out: &mut Vec<u8>) -> Result<(), Unfit> {
@@ -193,16 +194,7 @@ pub(super) fn bytes(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(bytes);
 }
 
-/// Zig-zag, then seven bits a byte, the least significant first.
+/// Zig-zag, then seven bits a byte.
 pub(super) fn long(number: i64, out: &mut Vec<u8>) {
-    let mut left = (number << 1).cast_unsigned() ^ (number >> 63).cast_unsigned();
-    loop {
-        let [seven, ..] = (left & 0x7F).to_le_bytes();
-        left >>= 7;
-        if left == 0 {
-            out.push(seven);
-            return;
-        }
-        out.push(seven | 0x80);
-    }
+    varint(zigzag(number), out);
 }

@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
-use super::scalar::{self, Wire, key, length, symbol, tag, varint, wire};
+use super::scalar::{self, Wire, key, length, symbol, tag, wire};
 use super::{Field, Form, Kind, Message, Shape, Tables, well_known};
 use crate::registry::payload::{Json, Unfit, unfit};
+use crate::registry::varint::varint;
 
 /// A member of an object.
 pub(super) type Member<'a> = (Cow<'a, str>, Json<'a>);

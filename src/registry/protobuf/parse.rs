@@ -11,8 +11,8 @@ use protox::prost_reflect::{
     MessageDescriptor, Syntax,
 };
 
-use super::scalar::{varint, zigzag};
 use super::{Choice, Enum, Field, Form, Kind, Message, ProtobufSchema, Shape, Tables};
+use crate::registry::varint::{varint, zigzag};
 
 /// What the schema itself is called among its files. No import has a name with a blank.
 const ROOT: &str = "the schema.proto";

@@ -9,6 +9,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use super::{Enum, Kind};
 use crate::registry::number;
 use crate::registry::payload::{Json, Unfit, unfit};
+use crate::registry::varint::{varint, zigzag};
 
 /// Base64 with padding or without ("ProtoJSON Format": either is accepted).
 const EITHER: GeneralPurposeConfig =
@@ -228,23 +229,4 @@ pub(super) fn length(length: usize) -> u64 {
 /// The tag of a field.
 pub(super) fn tag(number: u32, wire: Wire, out: &mut Vec<u8>) {
     varint(u64::from(number) << 3 | u64::from(wire as u8), out);
-}
-
-/// Small numbers of either sign become small ones.
-pub(super) const fn zigzag(number: i64) -> u64 {
-    (number << 1).cast_unsigned() ^ (number >> 63).cast_unsigned()
-}
-
-/// Seven bits a byte, the least significant first.
-pub(super) fn varint(number: u64, out: &mut Vec<u8>) {
-    let mut left = number;
-    loop {
-        let [seven, ..] = (left & 0x7F).to_le_bytes();
-        left >>= 7;
-        if left == 0 {
-            out.push(seven);
-            return;
-        }
-        out.push(seven | 0x80);
-    }
 }

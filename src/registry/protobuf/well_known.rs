@@ -4,9 +4,10 @@
 //! files of the messages, for their ranges.
 
 use super::encode::{Member, fields, find, message, sized};
-use super::scalar::{Wire, double, length, tag, varint};
+use super::scalar::{Wire, double, length, tag};
 use super::{Form, Tables};
 use crate::registry::payload::{Json, Unfit, unfit};
+use crate::registry::varint::varint;
 
 /// The first and the last second that a timestamp may have: years 1 to 9999.
 const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;

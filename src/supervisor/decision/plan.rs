@@ -237,6 +237,7 @@ mod tests {
     use crate::kafka::checkpoint_topic::{Stored, UnreadableRecord};
     use crate::kafka::floor::{Floor, Moment};
     use crate::postgres::catalog::Slot;
+    use crate::postgres::catalog::slot_for_tests as any_slot;
     use crate::proof::{Facts, LastTransaction, TimelineSwitch};
 
     const L: fn(u64) -> Lsn = Lsn::new;
@@ -251,25 +252,10 @@ mod tests {
 
     fn slot() -> Slot {
         Slot {
-            plugin: Some("pgoutput".to_owned()),
-            slot_type: "logical".to_owned(),
-            database: Some("shop".to_owned()),
-            temporary: false,
-            active: false,
-            active_pid: None,
-            holder: None,
             restart_lsn: Some(L(50)),
             confirmed_flush_lsn: Some(L(100)),
-            wal_status: Some("reserved".to_owned()),
-            safe_wal_size: None,
-            catalog_xmin_age: None,
-            invalidation_reason: None,
-            failover: None,
-            synced: None,
-            inactive_since: None,
-            spill_bytes: None,
-            spill_txns: None,
             wal_end: L(200),
+            ..any_slot()
         }
     }
 

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use rdkafka::consumer::Consumer;
-use rdkafka::metadata::MetadataPartition;
 use tokio::time::Instant;
 
 use super::{Kafka, PATIENCE, free_ports, within};

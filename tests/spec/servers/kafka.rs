@@ -345,17 +345,15 @@ fn read_topic(
 ) -> Vec<Record> {
     let (mut unfinished, mut places) = (BTreeMap::new(), TopicPartitionList::new());
     for partition in partitions {
-        let (_, end) = consumer
-            .fetch_watermarks(topic, partition, PATIENCE)
-            .unwrap_or_else(|error| panic!("no end of `{topic}`/{partition}: {error}"));
-        unfinished.insert(partition, end);
+        unfinished.insert(partition, end(consumer, topic, partition));
         places.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
     }
     consumer.assign(&places).unwrap();
-    let mut records = Vec::new();
+    let (mut records, mut trouble) = (Vec::new(), None);
     let deadline = Instant::now() + PATIENCE;
     while !unfinished.is_empty() {
-        assert!(Instant::now() < deadline, "no end of `{topic}` in sight after {PATIENCE:?}");
+        let late = Instant::now() > deadline;
+        assert!(!late, "no end of `{topic}` in sight after {PATIENCE:?}: {trouble:?}");
         match consumer.poll(std::time::Duration::from_millis(100)) {
             Some(Ok(message)) => {
                 let partition = message.partition();
@@ -367,12 +365,35 @@ fn read_topic(
             // A watermark also counts the markers of transactions, which no reader sees: so this is
             // the end wherever nobody writes.
             Some(Err(KafkaError::PartitionEOF(partition))) => drop(unfinished.remove(&partition)),
+            // A broker that was just thawed closes connections; the client makes new ones by itself.
+            Some(Err(error)) if connections_only(&error) => trouble = Some(error),
             Some(Err(error)) => panic!("cannot read `{topic}`: {error}"),
             None => {}
         }
     }
     records.sort_by_key(|record| (record.partition, record.offset));
     records
+}
+
+/// Whether an error only says that connections ended, which librdkafka tells and then mends (its manual
+/// calls these two informational).
+fn connections_only(error: &KafkaError) -> bool {
+    use rdkafka::types::RDKafkaErrorCode::{AllBrokersDown, BrokerTransportFailure};
+    matches!(error.rdkafka_error_code(), Some(AllBrokersDown | BrokerTransportFailure))
+}
+
+/// The offset after the last record; waits for the leader of a partition that was just made.
+#[track_caller]
+fn end(consumer: &BaseConsumer, topic: &str, partition: i32) -> i64 {
+    let mut refusal = None;
+    let end = within(PATIENCE, || match consumer.fetch_watermarks(topic, partition, PATIENCE) {
+        Ok((_, end)) => Some(end),
+        Err(error) => {
+            refusal = Some(error);
+            None
+        }
+    });
+    end.unwrap_or_else(|| panic!("no end of `{topic}`/{partition}: {refusal:?}"))
 }
 
 impl Drop for Kafka {
