@@ -254,15 +254,7 @@ pub fn without_user(url: &str) -> String {
 fn read(reader: &mut Reader<'_>, needs: Needs) -> Option<Config> {
     let mut database = database::read(reader);
     let kafka = kafka::read(reader, needs);
-    let slot = reader.parsed("WALPOST_SLOT", |text| {
-        let legal = (1..=63).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-        if legal {
-            Ok(text.to_owned())
-        } else {
-            Err("expected 1 to 63 of a-z, 0-9 and _".to_owned())
-        }
-    });
+    let slot = reader.parsed("WALPOST_SLOT", slot_name);
     let name = name(reader, (&database.database, slot.as_deref()), needs);
     let checkpoint_topic = reader
         .optional("WALPOST_CHECKPOINT_TOPIC", topic)
@@ -325,6 +317,13 @@ fn read(reader: &mut Reader<'_>, needs: Needs) -> Option<Config> {
         log: process.log?,
         log_format: process.log_format,
     })
+}
+
+/// The name of a slot, as the server accepts it.
+fn slot_name(text: &str) -> Result<String, String> {
+    let legal = (1..=63).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    if legal { Ok(text.to_owned()) } else { Err("expected 1 to 63 of a-z, 0-9 and _".to_owned()) }
 }
 
 /// How rows become events, with the schemas that they have to fit, and the registry of those.

@@ -77,7 +77,7 @@ pub fn run(command: &Command, environment: &Environment) -> io::Result<Exit> {
             show::run(command::stream(config, shard)?, json).await
         }),
         Command::Accept { yes, shard } => command::run(environment, async |config| {
-            accept::run(command::stream(config, shard)?, yes).await
+            Box::pin(accept::run(command::stream(config, shard)?, yes)).await
         }),
         Command::Set(SetArguments { commit_lsn, resume_lsn, yes, shard }) => {
             let to = match (commit_lsn, resume_lsn) {
@@ -86,7 +86,7 @@ pub fn run(command: &Command, environment: &Environment) -> io::Result<Exit> {
                 (None, lsn) => To::Resume(lsn.unwrap_or(Lsn::INVALID)),
             };
             command::run(environment, async |config| {
-                set::run(command::stream(config, shard)?, to, yes).await
+                Box::pin(set::run(command::stream(config, shard)?, to, yes)).await
             })
         }
     }

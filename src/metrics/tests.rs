@@ -76,9 +76,16 @@ fn the_series_of_several_streams_tell_their_numbers_and_the_process_is_told_of_o
         let metrics = Metrics::new(&status, &info);
         (status, metrics)
     };
-    let [(first, of_first), (_second, of_second)] = [stream(0), stream(1)];
+    let [(first, of_first), (second, of_second)] = [stream(0), stream(1)];
     let looked = Some(Instant::now());
     first.update(|facts| facts.consumer_groups = vec![group("billing", looked)]);
+    for (status, metrics) in [(&first, &of_first), (&second, &of_second)] {
+        let topic = metrics.topic("outbox.event.order");
+        status.counts().partitions(&topic, 2);
+        topic.delivered(3, 300, 0);
+        metrics.produce_error("MSG_TIMED_OUT");
+        metrics.broker("kafka:9092", true, Some(0.002));
+    }
     let text = Metrics::render_all(&[of_first, of_second]);
     for shard in ["0", "1"] {
         let labels = format!("{{connector=\"shop.walpost\",shard=\"{shard}\"}}");
