@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use crate::checkpoint_command::done;
-use crate::servers::{Database, Kafka, Postgres, Record, Settings, until};
+use crate::servers::{Database, Kafka, PATIENCE, Postgres, Record, Settings, until, within};
 
 mod halted;
 mod killed;
@@ -87,7 +87,16 @@ fn check_key(server: &Postgres, aggregate_id: (&str, &str), partition_key: Optio
             aggregate_id.1
         ));
     }
-    let records = kafka.wait_for_records(&topic(&database), 400);
+    let came = within(PATIENCE, || {
+        Some(kafka.records(&topic(&database))).filter(|records| records.len() >= 400)
+    });
+    let records = came.unwrap_or_else(|| {
+        let came = kafka.records(&topic(&database));
+        let numbers: Vec<_> = came.iter().map(|record| record.value_json()["n"].as_u64()).collect();
+        let missing: Vec<_> = (0..400).filter(|n| !numbers.contains(&Some(*n))).collect();
+        let metrics = walpost.get("/metrics").body;
+        panic!("{aggregate_id:?}: {missing:?} have not come\n{metrics}")
+    });
     check_order(&records, 400);
     assert_eq!(times_published(&database), ("1".to_owned(), "1".to_owned()), "{aggregate_id:?}");
     let busy = (0..4).filter(|shard| {
