@@ -36,16 +36,20 @@ as_server() {
 # A zombie has ended: it only waits for its parent to read the exit code.
 # Asked ten times a second while something starts, so it starts no process itself.
 alive() {
-    local pid stat word said
+    local pid stat word said tries=0
     [ -s "$1" ] || return 1
     read -r pid <"$1"
-    { read -r stat <"/proc/$pid/stat"; } 2>/dev/null || return 1
-    # Number, (name), state: a name may have anything in it.
-    [[ ${stat##*) } != Z* ]] || return 1
-    for said in cmdline environ; do
-        { while IFS= read -r -d '' word; do
-            [[ $word != *"$dir"* ]] || return 0
-        done <"/proc/$pid/$said"; } 2>/dev/null
+    # In the middle of an exec both files are there and empty, or half full, for a moment: the new
+    # memory has no arguments yet (Linux, fs/exec.c). So a process is another one only after five looks.
+    while [ $((tries += 1)) -le 5 ]; do
+        { read -r stat <"/proc/$pid/stat"; } 2>/dev/null || return 1
+        [[ ${stat##*) } != Z* ]] || return 1
+        for said in cmdline environ; do
+            { while IFS= read -r -d '' word; do
+                [[ $word != *"$dir"* ]] || return 0
+            done <"/proc/$pid/$said"; } 2>/dev/null
+        done
+        sleep 0.01
     done
     return 1
 }

@@ -19,6 +19,11 @@ use crate::status::State;
 /// A held row (halted, slot kept) is tried again this often.
 const HELD_INTERVAL: Duration = Duration::from_secs(5);
 
+/// After so many messages the clock is asked whether the server wants to hear from us. A read brings
+/// some hundred kilobytes, so this is often enough, and for every message it would cost more than to
+/// decode a Begin.
+const CLOCK_EVERY: u32 = 64;
+
 /// A row that ends the generation is asked this often whether all before it is stored.
 const ENDING_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -40,7 +45,9 @@ impl Pipeline {
 
     fn take_stream_rows(&mut self) -> Result<(), Failure> {
         self.unread = true;
-        while self.may_take() && !self.status_is_due() {
+        let mut messages: u32 = 0;
+        while self.may_take() && !(messages.is_multiple_of(CLOCK_EVERY) && self.status_is_due()) {
+            messages = messages.wrapping_add(1);
             let (message, length) = match self.stream.peek() {
                 Ok(Some(peeked)) => peeked,
                 Ok(None) => {

@@ -115,6 +115,13 @@ impl Watch {
                 break;
             }
         }
+        if unanswered.is_some() {
+            // A client keeps the leader that it was told of for `metadata.max.age.ms`, 15 minutes,
+            // and goes on asking that broker when it is away: after a failure librdkafka asks anew
+            // only about topics that the client has opened (rdkafka_request.c,
+            // `rd_kafka_metadata_refresh_known_topics`), and these have opened none.
+            self.groups.iter_mut().for_each(|group| group.client = None);
+        }
         self.groups.rotate_right(self.begin);
         let count = self.groups.len().max(1);
         self.begin = unanswered.map_or(0, |place| (self.begin + place + 1) % count);

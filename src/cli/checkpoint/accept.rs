@@ -4,7 +4,7 @@ use super::rows;
 use super::show::{described, slot_line};
 use crate::cli::command::Stopped;
 use crate::cli::{Exit, output};
-use crate::config::Config;
+use crate::config::{Config, Delivery};
 use crate::error::Failure;
 use crate::kafka::checkpoint::Phase;
 use crate::proof::place;
@@ -68,6 +68,11 @@ pub(super) fn said(config: &Config, survey: &Survey) -> Result<(), Stopped> {
 
 fn nothing(config: &Config, survey: &Survey) -> String {
     match (&survey.found.stored.checkpoint, &survey.found.slot) {
+        // Here what may be missing or sent again is not known, so it is not accepted, it is said.
+        (None, Some(_)) if config.delivery == Delivery::ExactlyOnce => format!(
+            "nothing to accept: no checkpoint is stored, and in exactly-once the relay halts rather than guess what of slot {} it has sent; `walpost checkpoint set --resume-lsn {}` begins where the slot stands",
+            config.slot, survey.found.facts.confirmed_flush_lsn
+        ),
         (None, Some(_)) => format!(
             "nothing to decide: no checkpoint is stored, and the next start takes the position of slot {}",
             config.slot

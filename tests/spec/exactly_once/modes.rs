@@ -54,6 +54,9 @@ fn a_slot_without_a_checkpoint_halts_until_somebody_says_where_to_begin() {
     let hint = status["halt"]["hint"].as_str().unwrap();
     let command = hint.split('`').nth(1).unwrap().strip_prefix("walpost ").unwrap().to_owned();
     walpost.kill();
+    let accepted = settings.clone().arguments(&["checkpoint", "accept"]).run();
+    let place = command.trim_end_matches(" --yes");
+    assert!(accepted.stdout.contains(&format!("`walpost {place}`")), "{}", accepted.stdout);
     let words: Vec<_> = command.split(' ').collect();
     let done = settings.clone().arguments(&words).run();
     assert_eq!(done.code, 0, "{command}: {}{}", done.stdout, done.stderr);
