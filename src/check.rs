@@ -32,6 +32,7 @@ mod room;
 mod rows;
 mod sample;
 mod server;
+mod shards;
 mod slot;
 mod standby;
 mod table;
@@ -134,6 +135,19 @@ impl Finding {
 /// Takes as long as the slower server; some ten seconds for a Kafka that does not answer. Cancel
 /// safe: questions that are under way are forgotten.
 pub async fn run(config: &Config) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = Vec::new();
+    for stream in config.streams() {
+        // What is so for all streams is said once.
+        for finding in Box::pin(of_stream(&stream)).await {
+            if !findings.contains(&finding) {
+                findings.push(finding);
+            }
+        }
+    }
+    findings
+}
+
+async fn of_stream(config: &Config) -> Vec<Finding> {
     let (mut database, mut brokers) =
         tokio::join!(Box::pin(database::ask(config)), Box::pin(brokers::ask(config)));
     let mut findings = std::mem::take(&mut database.findings);

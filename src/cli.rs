@@ -23,6 +23,7 @@ mod printed;
 pub mod prune;
 mod readable;
 pub mod replay;
+pub mod reshard;
 pub mod run;
 pub mod schema;
 mod sender;
@@ -119,6 +120,12 @@ pub enum Command {
     /// The stored position: shows it, moves it, or ends a halt that needs a decision.
     #[command(subcommand)]
     Checkpoint(checkpoint::Command),
+    /// Another number of streams, from one to several or back. A plan without --yes.
+    ///
+    /// Stop every walpost first. WALPOST_SHARDS says how many streams there are now. Makes the new
+    /// publications and slots, sends what the old slots hold up to one place, writes that place for
+    /// the new ones, and drops the old ones; nothing is missing, and nothing comes twice.
+    Reshard(reshard::Arguments),
     /// Goes on where another relay has stopped.
     #[command(subcommand)]
     Adopt(adopt::Command),

@@ -17,6 +17,7 @@ mod lookup;
 mod reader;
 mod registry;
 mod service_link;
+mod shards;
 mod shown;
 pub mod table;
 mod url;
@@ -36,6 +37,7 @@ use crate::postgres::options::ConnectOptions;
 use crate::registry::options::RegistryOptions;
 use crate::registry::schemas::Schemas;
 use crate::secret::Secret;
+use crate::shard::Shard;
 
 /// `WALPOST_SNAPSHOT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +103,11 @@ pub struct Config {
     pub slot: String,
     /// `WALPOST_PUBLICATION`
     pub publication: String,
+    /// `WALPOST_SHARDS`: how many streams there are.
+    pub shards: u32,
+    /// Which of them this is the configuration of; `None` for that of the whole, and where there
+    /// is one stream. See [`Config::streams`].
+    pub shard: Option<Shard>,
     /// `WALPOST_CREATE`
     pub create: bool,
     /// `WALPOST_SNAPSHOT`
@@ -247,15 +254,7 @@ pub fn without_user(url: &str) -> String {
 fn read(reader: &mut Reader<'_>, needs: Needs) -> Option<Config> {
     let mut database = database::read(reader);
     let kafka = kafka::read(reader, needs);
-    let slot = reader.parsed("WALPOST_SLOT", |text| {
-        let legal = (1..=63).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-        if legal {
-            Ok(text.to_owned())
-        } else {
-            Err("expected 1 to 63 of a-z, 0-9 and _".to_owned())
-        }
-    });
+    let slot = reader.parsed("WALPOST_SLOT", slot_name);
     let name = name(reader, (&database.database, slot.as_deref()), needs);
     let checkpoint_topic = reader
         .optional("WALPOST_CHECKPOINT_TOPIC", topic)
@@ -279,6 +278,7 @@ fn read(reader: &mut Reader<'_>, needs: Needs) -> Option<Config> {
         1..=63 => Ok(text.to_owned()),
         _ => Err("expected a name of at most 63 bytes".to_owned()),
     });
+    let shards = shards::read(reader, slot.as_deref(), publication.as_deref());
     let create = reader.boolean("WALPOST_CREATE");
     let snapshot = reader
         .word("WALPOST_SNAPSHOT", &[("initial", Snapshot::Initial), ("never", Snapshot::Never)]);
@@ -295,6 +295,8 @@ fn read(reader: &mut Reader<'_>, needs: Needs) -> Option<Config> {
         messages,
         slot: slot?,
         publication: publication?,
+        shards: shards?,
+        shard: None,
         create: create?,
         snapshot: snapshot?,
         events,
@@ -315,6 +317,13 @@ fn read(reader: &mut Reader<'_>, needs: Needs) -> Option<Config> {
         log: process.log?,
         log_format: process.log_format,
     })
+}
+
+/// The name of a slot, as the server accepts it.
+fn slot_name(text: &str) -> Result<String, String> {
+    let legal = (1..=63).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    if legal { Ok(text.to_owned()) } else { Err("expected 1 to 63 of a-z, 0-9 and _".to_owned()) }
 }
 
 /// How rows become events, with the schemas that they have to fit, and the registry of those.

@@ -10,6 +10,7 @@
 mod auth;
 mod page;
 mod routes;
+mod streams;
 #[cfg(test)]
 mod tests;
 
@@ -32,6 +33,8 @@ use crate::config::HttpAuth;
 use crate::config::effective::Entry;
 use crate::metrics::Metrics;
 use crate::status::Status;
+
+use self::streams::Streams;
 
 /// Connections served at the same time; more wait in the listener's queue. Probes, two scrapers
 /// and a few browsers need ten.
@@ -114,7 +117,8 @@ impl Drop for HttpServer {
     }
 }
 
-/// Starts to listen at `addr` and to serve, on a thread of its own.
+/// Starts to listen at `addr` and to serve these streams, in the order of their numbers, on a thread
+/// of its own.
 ///
 /// `auth`, where given, is asked for at `/` and `/status.json`; probes and metrics are open. Both
 /// show `configuration`, in which no secret is. Keep
@@ -126,8 +130,7 @@ impl Drop for HttpServer {
 /// `WALPOST_HTTP_ADDR` and what to do.
 pub fn serve(
     addr: SocketAddr,
-    status: Status,
-    metrics: Metrics,
+    streams: Vec<(Status, Metrics)>,
     (auth, configuration): (Option<&HttpAuth>, Vec<Entry>),
 ) -> Result<HttpServer, HttpError> {
     let failed = |what| move |source| HttpError { addr, what, source };
@@ -142,12 +145,13 @@ pub fn serve(
         let _entered = runtime.enter();
         tokio::net::TcpListener::from_std(listener).map_err(failed("listen"))?
     };
-    metrics.upkeep();
-    let router = routes::router(status.clone(), metrics.clone(), (auth, configuration));
+    let streams = Streams::new(streams);
+    streams.upkeep();
+    let router = routes::router(streams.clone(), (auth, configuration));
     let (stop, stopped) = oneshot::channel();
     let thread = std::thread::Builder::new()
         .name("http".to_owned())
-        .spawn(move || runtime.block_on(run(listener, router, (status, metrics), stopped)))
+        .spawn(move || runtime.block_on(run(listener, router, streams, stopped)))
         .map_err(failed("start a thread"))?;
     Ok(HttpServer { local_addr, stop: Some(stop), thread: Some(thread) })
 }
@@ -156,7 +160,7 @@ pub fn serve(
 async fn run(
     listener: tokio::net::TcpListener,
     router: Router,
-    (status, metrics): (Status, Metrics),
+    streams: Streams,
     stopped: oneshot::Receiver<()>,
 ) {
     let mut upkeep = interval(UPKEEP_EVERY);
@@ -179,8 +183,7 @@ async fn run(
     let keeping_up = async {
         loop {
             upkeep.tick().await;
-            metrics.upkeep();
-            status.see();
+            streams.upkeep();
         }
     };
     tokio::select! {

@@ -24,6 +24,7 @@
 //! - [`postgres`]: the connection, the replication stream, what the catalog says.
 //! - [`pgoutput`]: bytes → logical message. [`outbox`]: logical message → row, by roles.
 //! - [`route`]: topic and key. [`cloudevent`]: row → event, in binary and structured mode.
+//! - [`shard`]: which rows are those of one stream of several.
 //! - [`request`]: one HTTP request. [`registry`]: the schema that a payload has to fit, from a schema registry.
 //! - [`kafka`]: the ordered producer, the checkpoint topic, walpost's own topics.
 //! - [`prune`]: which rows are proven delivered, and deleting them.
@@ -70,6 +71,8 @@ pub mod request;
 pub mod registry;
 
 pub mod cloudevent;
+
+pub mod shard;
 
 pub mod kafka;
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::FromArgMatches;
 use walpost::cli::{
     Cli, Command, Exit, adopt, check, checkpoint, config, dlq, groups, healthcheck, help, manual,
-    output, peek, prune, replay, run, schema, setup, status,
+    output, peek, prune, replay, reshard, run, schema, setup, status,
 };
 use walpost::config::env::Environment;
 
@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         Command::Dlq(command) => dlq::run(command, &environment),
         Command::Groups(command) => groups::run(command, &environment),
         Command::Checkpoint(command) => checkpoint::run(&command, &environment),
+        Command::Reshard(arguments) => reshard::run(arguments, &environment),
         Command::Adopt(command) => adopt::run(command, &environment),
         Command::Schema(command) => schema::run(command, &environment),
         Command::Healthcheck { url } => healthcheck::run(url.as_deref(), &environment),

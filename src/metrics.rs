@@ -6,6 +6,7 @@
 
 pub mod catalog;
 mod consumers;
+mod merge;
 mod process;
 mod refresh;
 mod registry;
@@ -43,6 +44,8 @@ pub struct ConfigInfo {
     pub database: String,
     /// `at-least-once` or `exactly-once`.
     pub delivery: String,
+    /// The number of the stream, for the label `shard`; `None` where there is one stream.
+    pub shard: Option<u32>,
 }
 
 /// A handle to the numbers; clones share them.
@@ -78,7 +81,7 @@ impl Metrics {
     /// All series of a connector, those with a closed set of labels from the start.
     #[must_use]
     pub fn new(status: &Status, config: &ConfigInfo) -> Self {
-        let registry = Registry::new(status.name());
+        let registry = Registry::new(status.name(), config.shard);
         let reasons = |register| {
             Family::new("reason", BAD_ROW_REASONS.len(), register).with(&registry, &BAD_ROW_REASONS)
         };
@@ -229,6 +232,15 @@ impl Metrics {
     pub fn upkeep(&self) {
         self.shared.drained.store(true, Ordering::Relaxed);
         self.shared.registry.upkeep();
+    }
+
+    /// Everything of several streams: each metric once, with the series of all.
+    #[must_use]
+    pub fn render_all(streams: &[Self]) -> String {
+        match streams {
+            [only] => only.render(),
+            _ => merge::merge(streams.iter().map(Self::render)),
+        }
     }
 
     /// Everything in Prometheus' text format 0.0.4, as it is now.

@@ -154,6 +154,8 @@ pub(crate) struct Settings {
     pub(crate) batch_size: usize,
     /// What the server's clock said, microseconds since 1970, and when.
     pub(crate) server_said: (i64, Instant),
+    /// Nothing whose commit begins here or later is taken: the generation drains there by itself.
+    pub(crate) stop_before: Option<Lsn>,
 }
 
 /// How a generation ended.

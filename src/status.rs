@@ -23,6 +23,7 @@ pub(crate) mod rfc3339;
 pub mod snapshot;
 pub(crate) mod span;
 pub mod state;
+pub mod together;
 pub mod topic;
 pub(crate) mod verdict;
 

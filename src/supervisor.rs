@@ -22,10 +22,10 @@ use crate::config::Config;
 use crate::crash::{self, Point};
 use crate::error::Failure;
 use crate::kafka::batch_limits::BatchLimits;
+use crate::lsn::Lsn;
 use crate::metrics::Metrics;
-use crate::pipeline::{
-    KnownTopics, Outcome, Pipeline, Refusals, SnapshotWork, Teller, Trouble, Watcher,
-};
+pub(crate) use crate::pipeline::KnownTopics;
+use crate::pipeline::{Outcome, Pipeline, Refusals, SnapshotWork, Teller, Trouble, Watcher};
 use crate::registry::schemas::Schemas;
 use crate::status::{Heartbeat, Status};
 
@@ -39,11 +39,13 @@ mod partitions;
 mod prepare;
 mod prove;
 mod pruning;
+pub(crate) mod reshard;
 mod snapshot;
 mod standby;
 mod watcher;
 
 use backoff::Backoff;
+pub(crate) use claim::{of_other_shards, stream_id};
 pub(crate) use first_start::fingerprint;
 pub(crate) use prove::last_transaction;
 
@@ -65,6 +67,8 @@ pub struct Supervisor<L> {
     teller: Teller,
     heartbeat: Arc<Heartbeat>,
     known_topics: KnownTopics,
+    /// Those of all streams of the process, this one's among them.
+    topics_of_all: Vec<KnownTopics>,
     /// The schemas that rows have to fit; what is known of them outlives a generation.
     schemas: Option<Schemas>,
     /// Tells this process from another one that claims the same generation.
@@ -79,6 +83,9 @@ pub struct Supervisor<L> {
     streaming_since: Option<Instant>,
     /// The look at consumer groups, while this runs.
     consumers: Option<consumers::Watching>,
+    /// It ends by itself when all whose commit begins before this is confirmed and stored; nothing
+    /// of later commits is sent.
+    stop_before: Option<Lsn>,
 }
 
 impl<L> std::fmt::Debug for Supervisor<L> {
@@ -93,6 +100,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
     pub fn new(config: Config, load: L, (status, metrics): (Status, Metrics)) -> Self {
         let heartbeat = Arc::new(status.heartbeat("relay"));
         let schemas = config.schemas();
+        let known_topics = KnownTopics::default();
         Self {
             load,
             config,
@@ -103,7 +111,8 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
                 watcher: Watcher::default(),
             },
             heartbeat,
-            known_topics: KnownTopics::default(),
+            topics_of_all: vec![known_topics.clone()],
+            known_topics,
             schemas,
             nonce: nonce(),
             refusals: Refusals::default(),
@@ -112,7 +121,17 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             made_slot: false,
             streaming_since: None,
             consumers: None,
+            stop_before: None,
         }
+    }
+
+    /// One of several streams of a process: what each of them finds out of topics, and which of
+    /// those is this stream's.
+    #[must_use]
+    pub(crate) fn among(mut self, all: &[KnownTopics], own: &KnownTopics) -> Self {
+        self.known_topics = own.clone();
+        self.topics_of_all = all.to_vec();
+        self
     }
 
     /// Runs until `drain` becomes true and the drain is over. Not cancel safe: dropped, it leaves
@@ -122,8 +141,12 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         let counting =
             partitions::count(self.config.clone(), self.known_topics.clone(), self.teller.clone());
         let _counting = Background(counting);
-        self.consumers =
-            consumers::watch(&self.config, self.known_topics.clone(), self.teller.clone());
+        // Groups read what all streams send: the first stream looks, for all. One that stops by
+        // itself is part of a command, which nobody watches groups by.
+        if self.config.shard_index() == 0 && self.stop_before.is_none() {
+            let topics = self.topics_of_all.clone();
+            self.consumers = consumers::watch(&self.config, topics, self.teller.clone());
+        }
         let _refreshing = self
             .schemas
             .clone()

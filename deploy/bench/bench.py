@@ -33,6 +33,8 @@ def measure():
     servers = Servers()
     try:
         rows.make_outbox(servers)
+        if "walpost-2-shards" in TOOLS:
+            rows.make_shards(servers, 2)
         return {
             "rows": ROWS, "rows_of": {shape: rows.rows_of(shape) for shape in SHAPES}, "runs": RUNS,
             "cores": os.cpu_count(), "machine": platform.machine(), "kernel": platform.release(),

@@ -45,11 +45,11 @@ class PgRecvlogical:
 
 
 class Walpost:
-    def __init__(self, environment=None, tls=False, schema=None):
-        self.environment, self.tls, self.schema = environment or {}, tls, schema
+    def __init__(self, environment=None, shards=1, tls=False, schema=None):
+        self.environment, self.shards, self.tls, self.schema = environment or {}, shards, tls, schema
 
     def slots(self, name):
-        return [name]
+        return [name] if self.shards == 1 else [f"{name}_{shard}" for shard in range(self.shards)]
 
     def settings(self, servers, name, port=0):
         environment = {
@@ -58,6 +58,8 @@ class Walpost:
             "WALPOST_HTTP_ADDR": f"127.0.0.1:{servers.http_port + port}", "WALPOST_LOG": "info",
             "WALPOST_LOG_FORMAT": "json", **self.environment, **MORE,
         }
+        if self.shards > 1:
+            environment["WALPOST_SHARDS"] = str(self.shards)
         if self.schema:
             environment |= {"WALPOST_REGISTRY_URL": servers.registry, "WALPOST_REGISTRY_SUBJECT": self.schema,
                             "WALPOST_REGISTRY_MODE": SCHEMAS[self.schema][0]}
@@ -184,6 +186,7 @@ CONTESTANTS = {
     "walpost-exactly-once": Walpost({"WALPOST_DELIVERY": "exactly-once"}),
     "walpost-structured": Walpost({"WALPOST_CE_MODE": "structured"}),
     "walpost-tls": Walpost(tls=True),
+    "walpost-2-shards": Walpost(shards=2),
     **{f"walpost-{schema}": Walpost(schema=schema) for schema in SCHEMAS},
     "debezium": Debezium(tuned=False),
     "debezium-tuned": Debezium(tuned=True),

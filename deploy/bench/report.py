@@ -5,7 +5,7 @@ import statistics
 
 # Against whom each is measured, in the same run.
 RATIOS = [("walpost", "pg_recvlogical"), ("walpost-exactly-once", "walpost"), ("walpost-structured", "walpost"),
-          ("walpost-tls", "walpost"), ("walpost-validate", "walpost"),
+          ("walpost-tls", "walpost"), ("walpost-2-shards", "walpost"), ("walpost-validate", "walpost"),
           ("walpost-avro", "walpost"), ("walpost-protobuf", "walpost"), ("walpost", "debezium"),
           ("walpost", "debezium-tuned")]
 MIB = 2**20

@@ -30,6 +30,12 @@ def make_outbox(servers):
                 "with (publish = 'insert', publish_via_partition_root = true)")
 
 
+def make_shards(servers, count):
+    """The publications of the shards, as walpost writes them. No drain uses the role that comes with them."""
+    setup = [servers.walpost, "setup", "--shards", str(count), "--apply", "--role", "bench"]
+    subprocess.run(setup, env={"DATABASE_URL": servers.url()}, check=True, stdout=subprocess.DEVNULL)
+
+
 def rows_of(shape):
     """How many rows are written: of the large ones a tenth."""
     return ROWS // 10 if shape == "5kB" else ROWS

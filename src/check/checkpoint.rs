@@ -14,7 +14,7 @@ use crate::kafka::inspect::Known;
 use crate::lsn::Lsn;
 use crate::proof::{self, LastTransaction};
 use crate::status::HaltCode;
-use crate::supervisor::{fingerprint, last_transaction};
+use crate::supervisor::{fingerprint, last_transaction, of_other_shards, stream_id};
 
 const CHECK: &str = "checkpoint";
 
@@ -53,11 +53,17 @@ pub(super) async fn ask(config: &Config, facts: &Facts, cluster: &Cluster) -> Po
         return Position::None;
     }
     let client = auxiliary(&config.kafka, &config.name);
-    let (topic, name) = (config.checkpoint_topic.clone(), config.name.clone());
+    let (topic, stream) = (config.checkpoint_topic.clone(), stream_id(config));
     let read = tokio::task::spawn_blocking(move || {
-        checkpoint_topic::read(client, &topic, &name, 0, READ_LIMIT)
+        checkpoint_topic::read(client, &topic, &stream, READ_LIMIT)
     });
     let checkpoint = match read.await {
+        Ok(Ok(stored)) if stored.other_shards().is_some() => {
+            let shards = stored.other_shards().unwrap_or(1);
+            let failure = of_other_shards(config, shards);
+            let text = failure.message().to_owned();
+            return Position::Unreadable { text, halt: Some(HaltCode::NotReady) };
+        }
         Ok(Ok(stored)) => match stored.checkpoint {
             Some(checkpoint) => Box::new(checkpoint),
             None => return Position::None,
@@ -128,6 +134,9 @@ fn unread(topic: &str, text: &str, halt: Option<HaltCode>) -> Finding {
     let remedy = match halt {
         Some(HaltCode::CheckpointNewer) => Remedy::note(
             "start the newer walpost again, or move back with `walpost checkpoint set`",
+        ),
+        Some(HaltCode::NotReady) => Remedy::note(
+            "set WALPOST_SHARDS to that number again, or stop walpost and carry the place over with `walpost reshard`",
         ),
         Some(_) => Remedy::note(
             "somebody else wrote to the checkpoint topic: only walpost may. `walpost checkpoint set` writes a good record behind it",
@@ -212,6 +221,7 @@ mod tests {
             format: FORMAT,
             name: "shop.walpost".to_owned(),
             shard: 0,
+            shards: 1,
             generation: 7,
             nonce: "n".to_owned(),
             phase: Phase::Stream,

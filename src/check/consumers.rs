@@ -11,9 +11,12 @@ use rdkafka::types::RDKafkaErrorCode;
 
 const CHECK: &str = "consumer_groups";
 
-/// Looks at each group as the relay would.
+/// Looks at each group as the relay would: its first stream, where there are several.
 pub(super) async fn ask(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
+    if config.shard_index() > 0 {
+        return findings;
+    }
     for name in &config.consumer_groups {
         let (client, group) = (auxiliary(&config.kafka, &config.name), name.clone());
         let template = config.events.topic.clone();

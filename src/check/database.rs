@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::connection::{self, Refusal};
 use super::{
-    Finding, long_transactions, messages, publication, room, sample, server, slot, standby, table,
+    Finding, long_transactions, messages, publication, room, sample, server, shards, slot, standby,
+    table,
 };
 use crate::config::Config;
 use crate::outbox::role::TableName;
@@ -14,6 +15,7 @@ use crate::postgres::catalog::{
 use crate::postgres::error::Error;
 use crate::postgres::replication::{ReplicationConnection, SystemIdentity};
 use crate::proof::TimelineSwitch;
+use crate::shard::{self, FilterError};
 
 /// Transactions that are open for longer than this are told of.
 const LONG: Duration = Duration::from_secs(10);
@@ -60,6 +62,8 @@ pub(super) struct TableFacts {
     pub(super) owner: bool,
     /// What the publication sends of it, where the server can tell.
     pub(super) sent: Option<Sent>,
+    /// The row filter that the table is to have, where there are shards; or why it can have none.
+    pub(super) filter: Option<Result<String, String>>,
     pub(super) sample: sample::Sample,
 }
 
@@ -100,6 +104,7 @@ async fn asked(config: &Config, catalog: Catalog) -> Result<Asked, Error> {
         format!("connected to database {} as role {}", config.database.database, server.role.name),
     )];
     findings.extend(server::findings(&server, skew));
+    findings.extend(shards::server(config, &server));
     if server.version_num < OLDEST {
         return Ok(Asked { findings, facts: None });
     }
@@ -123,6 +128,7 @@ async fn asked(config: &Config, catalog: Catalog) -> Result<Asked, Error> {
     for table in &facts.tables {
         findings.extend(table::findings(config, table));
     }
+    findings.extend(shards::keys(&facts.tables));
     findings.extend(publication::findings(config, facts.publication.as_ref(), &facts.tables));
     Ok(Asked { findings, facts: Some(facts) })
 }
@@ -164,12 +170,24 @@ async fn table_facts(
         storage: None,
         owner: false,
         sent: None,
+        filter: None,
         sample: sample::Sample::None,
     };
     let Some(table) = &facts.table else { return Ok(facts) };
     facts.storage = catalog.storage(table.oid).await?;
     facts.owner = catalog.privileges(table.oid).await?.is_some_and(|privileges| privileges.owner);
     facts.sent = catalog.sent(&config.publication, &name.schema, &name.table).await?;
+    if let Some(shard) = config.shard {
+        let alone = config.tables.len() == 1;
+        let of = (name, table);
+        facts.filter = match shard::filter(shard, of, &config.events, alone, catalog).await {
+            Ok(filter) => Some(Ok(filter)),
+            // A table that cannot be an outbox has a finding of its own.
+            Err(FilterError::Mapping(_)) => None,
+            Err(FilterError::Postgres(error)) => return Err(error),
+            Err(FilterError::Key(error)) => Some(Err(format!("{error}; {}", error.hint))),
+        };
+    }
     facts.sample = sample::take(config, catalog, &facts).await?;
     Ok(facts)
 }

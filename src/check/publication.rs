@@ -2,7 +2,7 @@
 
 use super::database::TableFacts;
 use super::remedy::{identifier, table};
-use super::{Finding, Remedy};
+use super::{Finding, Remedy, shards};
 use crate::config::Config;
 use crate::postgres::catalog::Publication;
 use crate::status::HaltCode;
@@ -23,12 +23,14 @@ pub(super) fn findings(
     for facts in tables {
         findings.extend(membership(config, publication, facts));
         findings.extend(restrictions(config, facts));
+        findings.extend(shards::filter(config, publication, facts));
     }
     findings.extend(others(config, publication, tables));
     if findings.is_empty() {
-        let found = match tables {
-            [] => "is there; messages are sent whatever it has",
-            _ => "sends the inserts of every outbox table",
+        let found = match (tables, config.shard) {
+            ([], _) => "is there; messages are sent whatever it has".to_owned(),
+            (_, None) => "sends the inserts of every outbox table".to_owned(),
+            (_, Some(shard)) => format!("sends the inserts of {shard} of every outbox table"),
         };
         findings.push(Finding::ok(CHECK, format!("publication {} {found}", config.publication)));
     }
@@ -113,7 +115,8 @@ fn membership(config: &Config, publication: &Publication, facts: &TableFacts) ->
 fn restrictions(config: &Config, facts: &TableFacts) -> Vec<Finding> {
     let (Some(sent), Some(found)) = (&facts.sent, &facts.table) else { return Vec::new() };
     let mut findings = Vec::new();
-    if let Some(filter) = &sent.row_filter {
+    // The filters of shards are looked at by themselves.
+    if let Some(filter) = sent.row_filter.as_ref().filter(|_| config.shard.is_none()) {
         findings.push(Finding::warning(
             CHECK,
             format!(
@@ -148,6 +151,9 @@ fn restrictions(config: &Config, facts: &TableFacts) -> Vec<Finding> {
 
 /// One transaction, so that no row falls between the two statements.
 fn unrestricted(config: &Config, facts: &TableFacts) -> Remedy {
+    if config.shard.is_some() {
+        return Remedy::note("`walpost setup` prints the publications of all shards").then(ACCEPT);
+    }
     let (publication, table) = (identifier(&config.publication), table(&facts.name));
     Remedy::sql([
         "BEGIN".to_owned(),

@@ -74,8 +74,14 @@ pub(super) fn table(name: &TableName) -> String {
 
 /// The publication as walpost wants it.
 pub(super) fn create_publication(config: &Config) -> String {
+    if config.shard.is_some() {
+        return format!(
+            "-- `walpost setup` prints the statement for publication {}, with its row filter",
+            identifier(&config.publication)
+        );
+    }
     let tables: Vec<_> = config.tables.iter().map(table).collect();
-    publication_of(&identifier(&config.publication), &tables)
+    publication_of(&identifier(&config.publication), &tables.join(", "))
 }
 
 /// The slot as walpost makes it: one that standbys keep in step with, where the server can.

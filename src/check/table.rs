@@ -249,6 +249,7 @@ pub(super) mod tests {
             storage: Some(Storage { unlogged: false, pages: 1 }),
             owner: true,
             sent: None,
+            filter: None,
             sample: Sample::None,
         }
     }

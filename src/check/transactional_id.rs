@@ -52,7 +52,8 @@ pub(super) async fn ask(config: &Config, cluster: &Cluster, held: bool) -> Right
         false,
         BATCH_SIZE,
     );
-    let mut properties = transactional(producer, &config.name, config.transaction_interval);
+    let mut properties =
+        transactional(producer, &config.transactional_name(), config.transaction_interval);
     properties.set("transaction.timeout.ms", TOO_LONG.to_string());
     let asked = tokio::task::spawn_blocking(move || {
         let client = properties.client()?;

@@ -74,7 +74,7 @@ fn judge(config: &Config, broker: Option<&Entries>, brokers: usize) -> Vec<Findi
 
 /// The right to write under the transactional id.
 pub(super) fn right(config: &Config, right: &Right) -> Finding {
-    let id = transaction::id(&config.name);
+    let id = transaction::id(&config.transactional_name());
     let allow = allow_on(config, &["Describe", "Write"], &format!("--transactional-id {id}"));
     let unknown = |why: &str| Finding {
         remedy: Some(allow.clone().then("only where the brokers have ACLs")),

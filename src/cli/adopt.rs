@@ -94,6 +94,18 @@ struct Plan {
 }
 
 async fn debezium(config: Config, arguments: Arguments) -> Result<Exit, Stopped> {
+    if config.shards > 1 {
+        return Err(refused(
+            format!(
+                "WALPOST_SHARDS is {}, and a connector has one slot, whose place is that of one stream",
+                config.shards
+            ),
+            format!(
+                "adopt it with WALPOST_SHARDS=1, and then go on with `walpost reshard {}`; nothing was changed",
+                config.shards
+            ),
+        ));
+    }
     let stored = match &arguments.connector {
         Some(connector) => Some(offset_of(&config, &arguments, connector).await?),
         None => None,

@@ -24,6 +24,9 @@ pub enum Command {
         /// Prints it as JSON.
         #[arg(long)]
         json: bool,
+        /// Of which shard, from 0, where there are several.
+        #[arg(long, value_name = "K")]
+        shard: Option<u32>,
     },
     /// Ends a halt that needs a decision. A plan without --yes.
     ///
@@ -34,6 +37,9 @@ pub enum Command {
         /// Writes it.
         #[arg(long)]
         yes: bool,
+        /// Of which shard, from 0, where there are several.
+        #[arg(long, value_name = "K")]
+        shard: Option<u32>,
     },
     /// Moves the stored position. A plan without --yes.
     ///
@@ -56,6 +62,9 @@ pub struct SetArguments {
     /// Write it.
     #[arg(long)]
     yes: bool,
+    /// Of which shard, from 0, where there are several.
+    #[arg(long, value_name = "K")]
+    shard: Option<u32>,
 }
 
 /// Does it.
@@ -64,15 +73,21 @@ pub struct SetArguments {
 /// Standard output cannot be written to.
 pub fn run(command: &Command, environment: &Environment) -> io::Result<Exit> {
     match *command {
-        Command::Show { json } => command::run(environment, |config| show::run(config, json)),
-        Command::Accept { yes } => command::run(environment, |config| accept::run(config, yes)),
-        Command::Set(SetArguments { commit_lsn, resume_lsn, yes }) => {
+        Command::Show { json, shard } => command::run(environment, async |config| {
+            show::run(command::stream(config, shard)?, json).await
+        }),
+        Command::Accept { yes, shard } => command::run(environment, async |config| {
+            Box::pin(accept::run(command::stream(config, shard)?, yes)).await
+        }),
+        Command::Set(SetArguments { commit_lsn, resume_lsn, yes, shard }) => {
             let to = match (commit_lsn, resume_lsn) {
                 (Some(lsn), _) => To::Commit(lsn),
                 // The parser has asked for one of them.
                 (None, lsn) => To::Resume(lsn.unwrap_or(Lsn::INVALID)),
             };
-            command::run(environment, |config| set::run(config, to, yes))
+            command::run(environment, async |config| {
+                Box::pin(set::run(command::stream(config, shard)?, to, yes)).await
+            })
         }
     }
 }

@@ -40,6 +40,20 @@ pub(super) fn refused(message: impl Into<String>, hint: impl Into<String>) -> St
     })
 }
 
+/// The configuration of the stream that is meant: the only one, or that of the number.
+pub(super) fn stream(config: Config, shard: Option<u32>) -> Result<Config, Stopped> {
+    match (config.shards, shard) {
+        (0 | 1, None | Some(0)) => Ok(config),
+        (0 | 1, Some(_)) => Err(refused("there are no shards", "leave --shard out")),
+        (shards, shard) => shard.and_then(|shard| config.stream(shard)).ok_or_else(|| {
+            refused(
+                format!("WALPOST_SHARDS is {shards}: each shard has a slot and a place of its own"),
+                format!("say which one is meant: --shard 0 to --shard {}", shards - 1),
+            )
+        }),
+    }
+}
+
 /// A command that needs a table, where messages are all there is.
 pub(super) fn no_table(what_for: &str, hint: &str) -> Stopped {
     refused(

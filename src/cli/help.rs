@@ -11,9 +11,6 @@ pub fn variables() -> String {
     for group in Group::ALL {
         let mut lines = String::new();
         for variable in VARIABLES.iter().filter(|variable| variable.group == group) {
-            if !variable.available {
-                continue;
-            }
             let default = match variable.default {
                 "" => String::new(),
                 default => format!(" [{default}]"),
@@ -37,7 +34,7 @@ pub fn markdown() -> String {
     for group in Group::ALL {
         let rows: Vec<_> = VARIABLES
             .iter()
-            .filter(|variable| variable.group == group && variable.available)
+            .filter(|variable| variable.group == group)
             .map(|variable| {
                 let default = match variable.default {
                     "" => String::new(),

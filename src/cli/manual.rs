@@ -174,6 +174,15 @@ pub const ENTRIES: &[Entry] = &[
         )],
     },
     Entry {
+        path: "reshard",
+        exit: PLANS,
+        examples: &[
+            ("What going to four streams takes:", "walpost reshard 4"),
+            ("Do it, with every walpost stopped:", "walpost reshard 4 --yes"),
+            ("Back to one, with WALPOST_SHARDS=4:", "walpost reshard 1 --yes"),
+        ],
+    },
+    Entry {
         path: "adopt debezium",
         exit: PLANS,
         examples: &[

@@ -30,6 +30,9 @@ pub struct Arguments {
     /// Nothing is consumed.
     #[arg(long)]
     slot: bool,
+    /// With --slot: of which shard, from 0, where there are several.
+    #[arg(long, value_name = "K", requires = "slot")]
+    shard: Option<u32>,
 }
 
 /// Prints them.
@@ -47,6 +50,10 @@ pub fn run(arguments: Arguments, environment: &Environment) -> io::Result<Exit> 
 }
 
 async fn peek(config: Config, arguments: Arguments, form: Form) -> Result<Exit, Stopped> {
+    let config = match arguments.slot {
+        true => command::stream(config, arguments.shard)?,
+        false => config,
+    };
     let catalog = Catalog::connect(&config.database)
         .await
         .map_err(|error| Failure::postgres("connect to the database", &error))?;

@@ -81,6 +81,12 @@ struct Done {
 }
 
 async fn prune(config: Config, arguments: Arguments) -> Result<Exit, Stopped> {
+    if config.shards > 1 {
+        return Err(refused(
+            format!("WALPOST_SHARDS is {}: each shard proves its own rows only", config.shards),
+            "delete by age with a job of your own, older than the longest stop that you expect; nothing was deleted",
+        ));
+    }
     if config.tables.is_empty() {
         return Err(command::no_table(
             "to delete from",

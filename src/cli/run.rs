@@ -13,6 +13,10 @@ use crate::metrics::{ConfigInfo, Metrics};
 use crate::status::Status;
 use crate::supervisor::{Ended, Supervisor};
 
+mod streams;
+
+use streams::Stream;
+
 /// Runs until a signal, and drains.
 #[must_use]
 pub fn run(environment: Environment) -> Exit {
@@ -29,21 +33,12 @@ pub fn run(environment: Environment) -> Exit {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    let status = Status::new(&config.name, &config.slot);
-    let info = ConfigInfo {
-        slot: config.slot.clone(),
-        publication: config.publication.clone(),
-        database: config.database.database.clone(),
-        delivery: match config.delivery {
-            Delivery::AtLeastOnce => "at-least-once".to_owned(),
-            Delivery::ExactlyOnce => "exactly-once".to_owned(),
-        },
-    };
-    let metrics = Metrics::new(&status, &info);
+    let streams: Vec<_> = config.streams().into_iter().map(told).collect();
     let _server = match &config.http_addr {
         Some(addr) => {
             let shown = (config.http_auth.as_ref(), configuration);
-            match http::serve(*addr, status.clone(), metrics.clone(), shown) {
+            let served = streams.iter().map(|(_, served)| served.clone()).collect();
+            match http::serve(*addr, served, shown) {
                 Ok(server) => Some(server),
                 Err(error) => {
                     output::error(&format!("walpost: {error}"));
@@ -53,10 +48,10 @@ pub fn run(environment: Environment) -> Exit {
         }
         None => None,
     };
-    // One thread: the pipeline is one task, and what waits beside it waits for sockets.
+    // One thread for a stream: the pipeline is one task, and what waits beside it waits for sockets.
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => {
-            let exit = runtime.block_on(Box::pin(relay(config, environment, (status, metrics))));
+            let exit = runtime.block_on(Box::pin(relay(&config, environment, streams)));
             // A thread that asks a broker that does not answer must not hold up the end.
             runtime.shutdown_background();
             exit
@@ -66,6 +61,23 @@ pub fn run(environment: Environment) -> Exit {
             Exit::Failed
         }
     }
+}
+
+/// A stream, and where it tells how it goes.
+fn told(config: Config) -> Stream {
+    let status = Status::new(&config.name, &config.slot);
+    let info = ConfigInfo {
+        slot: config.slot.clone(),
+        publication: config.publication.clone(),
+        database: config.database.database.clone(),
+        delivery: match config.delivery {
+            Delivery::AtLeastOnce => "at-least-once".to_owned(),
+            Delivery::ExactlyOnce => "exactly-once".to_owned(),
+        },
+        shard: config.shard.map(|shard| shard.index),
+    };
+    let metrics = Metrics::new(&status, &info);
+    (config, (status, metrics))
 }
 
 fn start_log(config: &Config) {
@@ -85,33 +97,47 @@ fn start_log(config: &Config) {
     }
 }
 
-async fn relay(
-    config: Config,
-    environment: Environment,
-    (status, metrics): (Status, Metrics),
-) -> Exit {
+async fn relay(config: &Config, environment: Environment, mut streams: Vec<Stream>) -> Exit {
     let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
     let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
         output::error("walpost: signals cannot be received");
         return Exit::Failed;
     };
+    // One stream is not spoken of.
+    let shards = (config.shards > 1).then_some(config.shards);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         name = config.name,
         database = config.database.database,
         slot = config.slot,
+        shards,
         kafka = config.kafka.bootstrap_servers,
         "walpost starts"
     );
-    let load = move || match Config::load(&environment) {
-        Ok(loaded) => Ok(loaded.config),
-        Err(invalid) => Err(invalid.to_string()),
-    };
     let (drain, drained) = watch::channel(false);
-    let supervisor = Supervisor::new(config, load, (status.clone(), metrics));
-    status.tasks_started();
-    let work = supervisor.run(drained);
-    let ended = until_signalled(Box::pin(work), &drain, (&mut terminate, &mut interrupt)).await;
+    let statuses: Vec<_> = streams.iter().map(|(_, (status, _))| status.clone()).collect();
+    let signals = (&mut terminate, &mut interrupt);
+    let ended = match streams.pop() {
+        Some((config, told)) if streams.is_empty() => {
+            let load = streams::loader(environment, (config.shards, config.shard_index()));
+            let supervisor = Supervisor::new(config, load, told);
+            statuses.iter().for_each(Status::tasks_started);
+            until_signalled(Box::pin(supervisor.run(drained)), &drain, signals).await
+        }
+        last => {
+            streams.extend(last);
+            let work = match streams::start(streams, &environment, &drained) {
+                Ok(work) => work,
+                Err(error) => {
+                    output::error(&format!("walpost: a thread of a shard cannot start: {error}"));
+                    return Exit::Failed;
+                }
+            };
+            statuses.iter().for_each(Status::tasks_started);
+            let ended = until_signalled(Box::pin(work), &drain, signals).await;
+            ended.map(|ended| streams::together(&ended))
+        }
+    };
     match ended {
         Ok(Ended::Drained) => {
             tracing::info!("drained: a restart repeats nothing");

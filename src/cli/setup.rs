@@ -12,7 +12,7 @@ use crate::config::env::Environment;
 use crate::error::Failure;
 use crate::postgres::catalog::Catalog;
 use crate::secret::Secret;
-use crate::setup::found::Found;
+use crate::setup::found::{Found, FoundStream};
 use crate::setup::steps::{Step, Wanted, drop_steps, steps};
 
 /// How long a statement waits for a lock. Writers queue behind one that waits.
@@ -44,6 +44,10 @@ pub struct Arguments {
     /// Makes the slot too. From then on it holds back the server's log until walpost reads it.
     #[arg(long)]
     slot: bool,
+    /// For so many streams, a power of two: as many publications with row filters, and slots.
+    /// WALPOST_SHARDS when nothing is said.
+    #[arg(long, value_name = "N", value_parser = parse_shards)]
+    shards: Option<u32>,
     /// Drops slot and publication instead, with --slot only the slot. Asks for the slot's name, to
     /// be typed.
     #[arg(long, conflicts_with_all = ["apply", "table", "checks", "no_select", "prune"])]
@@ -54,6 +58,15 @@ pub struct Arguments {
     /// Prints the steps as JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// A power of two.
+pub(super) fn parse_shards(text: &str) -> Result<u32, String> {
+    let shards = text.parse::<u32>().ok().filter(|shards| shards.is_power_of_two());
+    let most = 64;
+    shards
+        .filter(|shards| *shards <= most)
+        .ok_or_else(|| format!("expected a power of two, {most} at most"))
 }
 
 /// Prints it or does it.
@@ -72,10 +85,11 @@ pub fn run(arguments: Arguments, environment: &Environment) -> io::Result<Exit> 
 }
 
 async fn setup(
-    config: Config,
+    mut config: Config,
     arguments: Arguments,
     password: Option<Secret>,
 ) -> Result<Exit, Stopped> {
+    config.shards = arguments.shards.unwrap_or(config.shards);
     let catalog = Catalog::connect(&config.database)
         .await
         .map_err(|error| Failure::postgres("connect to the database", &error))?;
@@ -106,11 +120,11 @@ async fn drop(
     (catalog, found): (&Catalog, &Found),
     arguments: &Arguments,
 ) -> Result<Exit, Stopped> {
-    let steps = drop_steps(config, found, arguments.slot)
-        .map_err(|error| refused(error, "nothing was changed"))?;
-    if found.slot == Some(true) {
+    let steps =
+        drop_steps(found, arguments.slot).map_err(|error| refused(error, "nothing was changed"))?;
+    if let Some(used) = found.streams.iter().find(|stream| stream.slot == Some(true)) {
         return Err(refused(
-            format!("slot {} is in use: a walpost is at work", config.slot),
+            format!("slot {} is in use: a walpost is at work", used.slot_name),
             "stop it first; nothing was changed",
         ));
     }
@@ -118,13 +132,18 @@ async fn drop(
         if !arguments.json {
             print(&steps, false)?;
         }
-        let what = if arguments.slot {
-            format!("slot {} of database {} is", config.slot, config.database.database)
-        } else {
-            format!(
-                "slot {} and publication {} of database {} are",
-                config.slot, config.publication, config.database.database
-            )
+        let database = &config.database.database;
+        let (slots, publications) =
+            (names(found, |it| &it.slot_name), names(found, |it| &it.publication_name));
+        let what = match (arguments.slot, found.streams.len()) {
+            (true, 1) => format!("slot {slots} of database {database} is"),
+            (true, _) => format!("slots {slots} of database {database} are"),
+            (false, 1) => {
+                format!("slot {slots} and publication {publications} of database {database} are")
+            }
+            (false, _) => {
+                format!("slots {slots} and publications {publications} of database {database} are")
+            }
         };
         let question = format!(
             "{what} dropped; a later walpost begins anew, and halts where its checkpoint topic is still there"
@@ -132,6 +151,10 @@ async fn drop(
         confirm::word(&question, &config.slot, arguments.yes)?;
     }
     carry_out(catalog, &steps, arguments.json).await
+}
+
+fn names(found: &Found, name: fn(&FoundStream) -> &str) -> String {
+    found.streams.iter().map(name).collect::<Vec<_>>().join(", ")
 }
 
 /// What became of a step.

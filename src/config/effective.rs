@@ -20,7 +20,7 @@ impl Loaded {
     /// are set.
     #[must_use]
     pub fn entries(&self) -> Vec<Entry> {
-        let variables = VARIABLES.iter().filter(|variable| variable.available).map(|variable| {
+        let variables = VARIABLES.iter().map(|variable| {
             let set = self.effective.get(variable.name);
             let origin = set.map_or(Origin::Default, |set| set.origin);
             let value = set.map_or(variable.default, |set| set.shown.as_str());

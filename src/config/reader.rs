@@ -188,10 +188,15 @@ impl<'a> Reader<'a> {
     /// Notes that something about a variable is wrong. The value is repeated as it stands.
     pub(super) fn problem(&mut self, name: &str, value: Option<String>, reason: impl Into<String>) {
         let example = table::find(name)
-            .filter(|variable| variable.available && variable.example != "…")
+            .filter(|variable| variable.example != "…")
             .map(|variable| variable.example.to_owned());
         let variable = name.to_owned();
         self.problems.push(Problem { variable, value, reason: reason.into(), example });
+    }
+
+    /// How many mistakes were noted so far.
+    pub(super) fn problems(&self) -> usize {
+        self.problems.len()
     }
 
     pub(super) fn warn(&mut self, warning: impl Into<String>) {
@@ -217,14 +222,8 @@ impl<'a> Reader<'a> {
             .is_ok_and(|found| found.is_some_and(|(text, _)| !text.is_empty() && text != value))
     }
 
-    /// Refuses what is set and known, but not available; and names of ours that no variable has.
+    /// Refuses names of ours that no variable has.
     pub(super) fn refuse_unknown(&mut self) {
-        for variable in VARIABLES.iter().filter(|variable| !variable.available) {
-            // Reading one that is set to something else than its default refuses it.
-            if self.filled(variable.name).is_some() {
-                self.effective.remove(variable.name);
-            }
-        }
         let names = std::mem::take(&mut self.names);
         for name in &names {
             let base = name.strip_suffix("_FILE").unwrap_or(name);
@@ -257,9 +256,6 @@ impl<'a> Reader<'a> {
 
 /// Why this version cannot take this value of a variable, if it cannot.
 pub(super) fn not_available(variable: &Variable, text: &str) -> Option<String> {
-    if !variable.available && text != variable.default {
-        return Some("is not available in this version; leave it unset".to_owned());
-    }
     if variable.later_words.contains(&text) {
         let words: Vec<_> = variable.available_words().collect();
         return Some(format!(

@@ -97,13 +97,11 @@ pub struct Variable {
     pub accepted: Accepted,
     /// Its value must not be shown.
     pub secret: bool,
-    /// Its feature exists in this version; one that does not is refused, not ignored.
-    pub available: bool,
     /// Those of its words whose feature does not exist in this version.
     pub later_words: &'static [&'static str],
 }
 
-/// A text that is not secret, and whose feature exists; the methods below change that.
+/// A text that is not secret; the methods below change that.
 const fn variable(
     group: Group,
     name: &'static str,
@@ -120,7 +118,6 @@ const fn variable(
         example,
         accepted: Accepted::Text,
         secret: false,
-        available: true,
         later_words: &[],
     }
 }
@@ -148,11 +145,6 @@ impl Variable {
 
     const fn number(self, least: u32, most: u32) -> Self {
         Self { accepted: Accepted::Number(least, most), ..self }
-    }
-
-    /// The feature comes with a later version. Whoever writes it takes this off.
-    const fn later(self) -> Self {
-        Self { available: false, ..self }
     }
 
     /// The features of these words come with a later version. Whoever writes one takes it off.

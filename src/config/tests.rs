@@ -203,7 +203,7 @@ fn every_default_is_accepted_as_a_value() {
 
 #[test]
 fn every_word_of_the_table_is_accepted_or_comes_later() {
-    for variable in VARIABLES.iter().filter(|variable| variable.available) {
+    for variable in VARIABLES.iter() {
         let Accepted::Words(words) = variable.accepted else { continue };
         for word in words {
             let refused = match Config::load(&with(&[(variable.name, word)])) {
@@ -221,7 +221,7 @@ fn every_word_of_the_table_is_accepted_or_comes_later() {
 
 #[test]
 fn every_bound_of_the_table_holds() {
-    for variable in VARIABLES.iter().filter(|variable| variable.available) {
+    for variable in VARIABLES.iter() {
         let (least, most) = match variable.accepted {
             Accepted::Text | Accepted::Words(_) => continue,
             Accepted::Duration(least, most) | Accepted::Size(least, most) => {
@@ -269,24 +269,38 @@ fn properties_that_a_promise_hangs_on_are_refused_with_the_reason() {
     assert_eq!(properties["max.in.flight.requests.per.connection"].expose(), "1");
 }
 
+#[cfg(not(feature = "msk-iam"))]
 #[test]
 fn features_that_are_not_there_are_refused_and_not_ignored() {
-    for variable in VARIABLES.iter().filter(|variable| !variable.available) {
-        let value = match variable.example == variable.default {
-            true => "2",
-            false => variable.example,
-        };
-        let refused = [variable.name, "is not available in this version"];
-        check_refused(&[(variable.name, value)], &refused);
+    for name in ["KAFKA_SASL_MECHANISM", "KAFKA_PROP_SASL_MECHANISMS"] {
+        check_refused(&[(name, "AWS_MSK_IAM")], &[name, "is not available in this build"]);
     }
-    check_refused(&[("WALPOST_SHARDS", "2")], &["WALPOST_SHARDS=\"2\": is not available"]);
-    if !cfg!(feature = "msk-iam") {
-        for name in ["KAFKA_SASL_MECHANISM", "KAFKA_PROP_SASL_MECHANISMS"] {
-            check_refused(&[(name, "AWS_MSK_IAM")], &[name, "is not available in this build"]);
-        }
+}
+
+#[test]
+fn shards_are_a_power_of_two_and_each_has_names_and_a_share_of_its_own() {
+    for number in ["3", "6", "0", "128", "-2", "x"] {
+        check_refused(&[("WALPOST_SHARDS", number)], &["WALPOST_SHARDS"]);
     }
-    let loaded = load(&[("WALPOST_SHARDS", "1"), ("WALPOST_PRUNE_AFTER", "off")]);
-    assert!(!loaded.effective.contains_key("WALPOST_SHARDS"));
+    let long = "x".repeat(61);
+    let many = ("WALPOST_SHARDS", "16");
+    check_refused(&[many, ("WALPOST_SLOT", &long), ("WALPOST_NAME", "n")], &["WALPOST_SLOT"]);
+    check_refused(&[many, ("WALPOST_PUBLICATION", &long)], &["WALPOST_PUBLICATION"]);
+    check_refused(&[many, ("WALPOST_PRUNE_AFTER", "7d")], &["WALPOST_PRUNE_AFTER"]);
+    check_refused(&[many, ("WALPOST_MESSAGES", "outbox")], &["WALPOST_MESSAGES"]);
+
+    let config = load(&[("WALPOST_SHARDS", "4"), ("WALPOST_MAX_IN_FLIGHT", "16MiB")]).config;
+    let streams = config.streams();
+    let names: Vec<_> = streams.iter().map(|stream| stream.slot.as_str()).collect();
+    assert_eq!(names, ["walpost_0", "walpost_1", "walpost_2", "walpost_3"]);
+    let last = &streams[3];
+    assert_eq!((last.publication.as_str(), last.max_in_flight), ("walpost_3", 4 << 20));
+    assert_eq!((last.name.as_str(), last.shard_index()), (config.name.as_str(), 3));
+    assert_eq!(last.transactional_name(), format!("{}/3", config.name));
+
+    let one = load(&[]).config;
+    assert_eq!((one.streams().len(), one.shard, one.slot.as_str()), (1, None, "walpost"));
+    assert_eq!(one.transactional_name(), one.name);
 }
 
 #[test]

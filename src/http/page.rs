@@ -11,6 +11,7 @@ mod consumers;
 mod errors;
 mod markup;
 mod plot;
+mod shards;
 mod slot;
 mod stages;
 mod topics;
@@ -20,7 +21,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
 use crate::config::effective::Entry;
-use crate::status::Report;
+use crate::status::together::Together;
 
 use self::markup::Markup;
 
@@ -35,8 +36,9 @@ pub(super) fn content_security_policy() -> String {
     )
 }
 
-/// The page.
-pub(super) fn render(report: &Report, configuration: &[Entry]) -> String {
+/// The page: of all streams, or of the one that is `shown`.
+pub(super) fn render(together: &Together, shown: Option<usize>, configuration: &[Entry]) -> String {
+    let report = &together.report;
     let snapshot = &report.snapshot;
     let mut page = Markup::new();
     page.raw(
@@ -54,6 +56,7 @@ pub(super) fn render(report: &Report, configuration: &[Entry]) -> String {
     page.raw("<main>\n");
     answer::answer(&mut page, report);
     answer::figures(&mut page, report);
+    shards::shards(&mut page, &together.shards, shown);
     plot::lag(&mut page, report);
     checks::troubled(&mut page, report);
     stages::stages(&mut page, report);
@@ -78,6 +81,22 @@ mod tests {
     use crate::config::env::Origin;
     use crate::status::{Halt, HaltCode, Status};
 
+    fn page(status: &Status, configuration: &[Entry]) -> String {
+        let together = Together::of(vec![status.report()]).unwrap();
+        render(&together, None, configuration)
+    }
+
+    #[test]
+    fn several_streams_have_a_page_each_and_one_for_all() {
+        let streams = ["walpost_0", "walpost_1"].map(|slot| Status::new("shop", slot).report());
+        let together = Together::of(streams.to_vec()).unwrap();
+        let all = render(&together, None, &[]);
+        assert!(all.contains("<a href=\"/?shard=1\">its page</a>"), "{all}");
+        let one = render(&together, Some(1), &[]);
+        assert!(one.contains("this page") && one.contains("/?shard=0"), "{one}");
+        assert!(!page(&Status::new("shop", "walpost"), &[]).contains("Shards"));
+    }
+
     #[test]
     fn text_of_others_cannot_become_markup() {
         let status = Status::new("shop", "walpost");
@@ -89,7 +108,7 @@ mod tests {
         });
         let value = "<u>".to_owned();
         let entry = Entry { name: "WALPOST_NAME".to_owned(), value, origin: Origin::Environment };
-        let page = render(&status.report(), &[entry]);
+        let page = page(&status, &[entry]);
         let told = "Halted (not_ready): &lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;";
         assert!(page.contains(told), "{page}");
         assert!(page.contains("&quot;&amp; run <code>&lt;i&gt;</code>"), "{page}");
@@ -101,7 +120,7 @@ mod tests {
 
     #[test]
     fn the_page_refers_to_nothing_outside_itself() {
-        let page = render(&Status::new("shop", "walpost").report(), &[]);
+        let page = page(&Status::new("shop", "walpost"), &[]);
         for forbidden in ["http://", "https://", "src=", "url(", "@import", "style=\"", "onclick"] {
             assert!(!page.contains(forbidden), "{forbidden}");
         }

@@ -5,23 +5,24 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName,
     HeaderValue, REFERRER_POLICY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
+use axum::http::{StatusCode, Uri};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 
 use crate::config::HttpAuth;
 use crate::config::effective::Entry;
-use crate::metrics::Metrics;
 use crate::status::health::Answer;
-use crate::status::{Report, Status};
+use crate::status::snapshot::Snapshot;
+use crate::status::together::Together;
 
 use super::auth::Gate;
 use super::page;
+use super::streams::Streams;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
@@ -35,8 +36,7 @@ const NOT_FOUND: &str = "not found; there are / /livez /readyz /startupz /metric
 /// What the handlers answer from.
 #[derive(Clone)]
 struct Sources {
-    status: Status,
-    metrics: Metrics,
+    streams: Streams,
     gate: Option<Gate>,
     configuration: Arc<[Entry]>,
 }
@@ -45,7 +45,7 @@ struct Sources {
 #[derive(serde::Serialize)]
 struct Document {
     #[serde(flatten)]
-    report: Report,
+    together: Together,
     configuration: BTreeMap<String, Shown>,
 }
 
@@ -57,41 +57,34 @@ struct Shown {
 }
 
 impl Document {
-    fn of(at: &Sources) -> Self {
+    fn of(at: &Sources, together: Together) -> Self {
         let shown = |entry: &Entry| {
             let value = (!entry.value.is_empty()).then(|| entry.value.clone());
             (entry.name.clone(), Shown { value, origin: entry.origin.as_str() })
         };
-        Self {
-            report: at.status.report(),
-            configuration: at.configuration.iter().map(shown).collect(),
-        }
+        Self { together, configuration: at.configuration.iter().map(shown).collect() }
     }
 }
 
 /// All paths.
 pub(super) fn router(
-    status: Status,
-    metrics: Metrics,
+    streams: Streams,
     (auth, configuration): (Option<&HttpAuth>, Vec<Entry>),
 ) -> Router {
     let gate = auth.map(Gate::new);
-    let sources = Sources { status, metrics, gate, configuration: configuration.into() };
+    let sources = Sources { streams, gate, configuration: configuration.into() };
     Router::new()
-        .route("/livez", get(async |State(at): State<Sources>| probe(&at.status.snapshot().live)))
-        .route("/readyz", get(async |State(at): State<Sources>| probe(&at.status.snapshot().ready)))
-        .route(
-            "/startupz",
-            get(async |State(at): State<Sources>| probe(&at.status.snapshot().startup)),
-        )
+        .route("/livez", get(async |State(at): State<Sources>| probe(&at, |all| &all.live)))
+        .route("/readyz", get(async |State(at): State<Sources>| probe(&at, |all| &all.ready)))
+        .route("/startupz", get(async |State(at): State<Sources>| probe(&at, |all| &all.startup)))
         .route(
             "/metrics",
             get(async |State(at): State<Sources>| {
-                answer(StatusCode::OK, PROMETHEUS, at.metrics.render())
+                answer(StatusCode::OK, PROMETHEUS, at.streams.metrics())
             }),
         )
         .route("/status.json", get(async |State(at), headers| json(&at, &headers)))
-        .route("/", get(async |State(at), headers| html(&at, &headers)))
+        .route("/", get(async |State(at), uri, headers| html(&at, &uri, &headers)))
         .fallback(async || answer(StatusCode::NOT_FOUND, TEXT, NOT_FOUND.to_owned()))
         .method_not_allowed_fallback(async || {
             answer(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n".to_owned())
@@ -104,17 +97,25 @@ fn answer(status: StatusCode, content_type: &'static str, body: String) -> Respo
     (status, [(CONTENT_TYPE, content_type)], body).into_response()
 }
 
-fn probe(found: &Answer) -> Response {
+fn probe(at: &Sources, of: fn(&Snapshot) -> &Answer) -> Response {
+    let Some(together) = at.streams.together() else { return nothing() };
+    let found = of(&together.report.snapshot);
     let status = if found.ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let word = if found.ok { "ok" } else { "no" };
     answer(status, TEXT, format!("{word}: {}\n", found.reason))
+}
+
+/// There is no stream, which a process that serves always has.
+fn nothing() -> Response {
+    answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, "no: nothing runs\n".to_owned())
 }
 
 fn json(at: &Sources, headers: &HeaderMap) -> Response {
     if let Some(refused) = refused(at, headers) {
         return refused;
     }
-    match serde_json::to_string(&Document::of(at)) {
+    let Some(together) = at.streams.together() else { return nothing() };
+    match serde_json::to_string(&Document::of(at, together)) {
         Ok(mut body) => {
             body.push('\n');
             answer(StatusCode::OK, JSON, body)
@@ -127,12 +128,20 @@ fn json(at: &Sources, headers: &HeaderMap) -> Response {
     }
 }
 
-fn html(at: &Sources, headers: &HeaderMap) -> Response {
+fn html(at: &Sources, uri: &Uri, headers: &HeaderMap) -> Response {
     if let Some(refused) = refused(at, headers) {
         return refused;
     }
+    let Some(mut together) = at.streams.together() else { return nothing() };
+    // Anything else that is asked for is answered with all.
+    let asked = uri.query().and_then(|query| query.strip_prefix("shard=")?.parse().ok());
+    let one = asked.and_then(|shard| Some((shard, at.streams.one(shard)?)));
+    let shown = one.map(|(shard, report)| {
+        together.report = report;
+        shard
+    });
     let mut response =
-        answer(StatusCode::OK, HTML, page::render(&at.status.report(), &at.configuration));
+        answer(StatusCode::OK, HTML, page::render(&together, shown, &at.configuration));
     if let Ok(policy) = HeaderValue::from_str(&page::content_security_policy()) {
         response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
     }

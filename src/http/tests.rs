@@ -20,7 +20,7 @@ fn start(auth: Option<&HttpAuth>) -> Running {
     let status = Status::new("shop.walpost", "walpost");
     let metrics = Metrics::new(&status, &ConfigInfo::default());
     let addr = "127.0.0.1:0".parse().unwrap();
-    let server = serve(addr, status.clone(), metrics.clone(), (auth, Vec::new())).unwrap();
+    let server = serve(addr, vec![(status.clone(), metrics.clone())], (auth, Vec::new())).unwrap();
     Running { server, status, metrics }
 }
 
@@ -191,9 +191,10 @@ fn clients_that_send_nothing_keep_the_probes_out_only_for_the_head_timeout() {
 fn a_port_that_is_taken_is_an_error_that_names_the_variable() {
     let running = start(None);
     let addr = running.server.local_addr();
-    let error = serve(addr, running.status.clone(), running.metrics.clone(), (None, Vec::new()))
-        .unwrap_err()
-        .to_string();
+    let error =
+        serve(addr, vec![(running.status.clone(), running.metrics.clone())], (None, Vec::new()))
+            .unwrap_err()
+            .to_string();
     assert!(error.starts_with(&format!("WALPOST_HTTP_ADDR={addr}: cannot listen: ")), "{error}");
     assert!(error.contains("set another port"), "{error}");
 }
@@ -204,5 +205,5 @@ fn a_dropped_server_has_let_go_of_its_port() {
     let addr = server.local_addr();
     drop(server);
     assert!(TcpStream::connect(addr).is_err());
-    drop(serve(addr, status, metrics, (None, Vec::new())).unwrap());
+    drop(serve(addr, vec![(status, metrics)], (None, Vec::new())).unwrap());
 }

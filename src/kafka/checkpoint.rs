@@ -20,6 +20,26 @@ pub enum Phase {
     Stream,
 }
 
+const fn one() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_one(shards: &u32) -> bool {
+    *shards == 1
+}
+
+/// Which stream of which connector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamId {
+    /// The connector's name.
+    pub name: String,
+    /// Its number, from 0.
+    pub shard: u32,
+    /// How many streams the connector has.
+    pub shards: u32,
+}
+
 /// One record of the checkpoint topic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
@@ -29,6 +49,10 @@ pub struct Checkpoint {
     pub name: String,
     /// Which stream of the connector; 0 where there is one.
     pub shard: u32,
+    /// How many streams the connector had. One is not written, so that a record of one stream is
+    /// as it always was.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub shards: u32,
     /// Counts the takeovers: each start claims the next one before it sends anything.
     pub generation: u64,
     /// A random number of the process that wrote it, so that two that claim one generation know
@@ -198,6 +222,7 @@ pub(crate) mod tests {
             format: FORMAT,
             name: "shop.walpost".to_owned(),
             shard: 0,
+            shards: 1,
             generation: 7,
             nonce: "n".to_owned(),
             phase: Phase::Stream,
@@ -228,6 +253,17 @@ pub(crate) mod tests {
     fn a_checkpoint_is_read_back_as_it_was_written() {
         let written = checkpoint();
         assert_eq!(Checkpoint::decode(&written.encode()), Ok(written));
+    }
+
+    #[test]
+    fn a_record_of_one_stream_does_not_tell_how_many_there_are() {
+        let text = |shards| {
+            let record = Checkpoint { shards, ..checkpoint() };
+            assert_eq!(Checkpoint::decode(&record.encode()).as_ref(), Ok(&record));
+            String::from_utf8(record.encode()).expect("json is text")
+        };
+        assert!(!text(1).contains("shards"));
+        assert!(text(2).contains("\"shards\":2"));
     }
 
     #[test]

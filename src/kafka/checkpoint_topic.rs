@@ -15,7 +15,7 @@ use rdkafka::message::Message;
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::checkpoint::{Checkpoint, Unreadable};
+use super::checkpoint::{Checkpoint, StreamId, Unreadable};
 use super::client::Auxiliary;
 use super::librdkafka::Seated;
 use crate::mutant::{self, Mutant};
@@ -53,6 +53,20 @@ pub struct Stored {
     /// The last record that cannot be read and that no later one puts right. What it says of this
     /// stream is not known, so nothing may go on from [`Self::checkpoint`].
     pub unreadable: Option<UnreadableRecord>,
+    /// The newest record of this connector from when it had another number of streams, as long as
+    /// nothing of this stream is newer. Then the connector's place is not the one of this stream.
+    pub otherwise: Option<Checkpoint>,
+}
+
+impl Stored {
+    /// The number of streams that the connector has by what is stored, where it is not this
+    /// stream's.
+    #[must_use]
+    pub fn other_shards(&self) -> Option<u32> {
+        let other = self.otherwise.as_ref()?;
+        let newest = self.checkpoint.as_ref();
+        newest.is_none_or(|newest| newest.generation < other.generation).then_some(other.shards)
+    }
 }
 
 /// A record of the topic that cannot be understood.
@@ -110,11 +124,10 @@ impl From<KafkaError> for ReadError {
 pub fn read(
     config: Auxiliary,
     topic: &str,
-    name: &str,
-    shard: u32,
+    stream: &StreamId,
     limit: Duration,
 ) -> Result<Stored, ReadError> {
-    let stored = survey(config, topic, name, shard, limit)?;
+    let stored = survey(config, topic, stream, limit)?;
     match stored.unreadable {
         Some(UnreadableRecord { offset, cause, .. }) => {
             Err(ReadError::Unreadable { offset, cause })
@@ -131,12 +144,11 @@ pub fn read(
 pub fn survey(
     config: Auxiliary,
     topic: &str,
-    name: &str,
-    shard: u32,
+    stream: &StreamId,
     limit: Duration,
 ) -> Result<Stored, ReadError> {
-    let consumer = consumer(config, name, "read_committed")?;
-    newest(&consumer, topic, (name, shard), limit)
+    let consumer = consumer(config, &stream.name, "read_committed")?;
+    newest(&consumer, topic, stream, limit)
 }
 
 /// As [`survey`], but of all that anybody has written so far: as long as a transaction is open
@@ -151,18 +163,18 @@ pub fn survey(
 pub fn survey_to_the_end(
     config: Auxiliary,
     topic: &str,
-    (name, shard): (&str, u32),
+    stream: &StreamId,
     patience: Duration,
     limit: Duration,
 ) -> Result<Stored, ReadError> {
-    let everything = consumer(config.clone(), name, "read_uncommitted")?;
+    let everything = consumer(config.clone(), &stream.name, "read_uncommitted")?;
     let (_, end) = everything.fetch_watermarks(topic, 0, limit)?;
-    let consumer = consumer(config, name, "read_committed")?;
+    let consumer = consumer(config, &stream.name, "read_committed")?;
     let deadline = tokio::time::Instant::now() + patience;
     loop {
         let (_, committed) = consumer.fetch_watermarks(topic, 0, limit)?;
         if committed >= end {
-            return newest(&consumer, topic, (name, shard), limit);
+            return newest(&consumer, topic, stream, limit);
         }
         if tokio::time::Instant::now() >= deadline {
             return Err(ReadError::Open);
@@ -188,14 +200,16 @@ fn consumer(mut config: Auxiliary, name: &str, isolation: &str) -> Result<Reader
 fn newest(
     consumer: &Reader,
     topic: &str,
-    (name, shard): (&str, u32),
+    stream: &StreamId,
     limit: Duration,
 ) -> Result<Stored, ReadError> {
     let (low, high) = consumer.fetch_watermarks(topic, 0, limit)?;
-    let near = low.max(high - WINDOW);
-    let stored = scan(consumer, topic, (near, high), (name, shard), limit)?;
+    // Several streams write to one topic, each at its own pace, and the newest record of one that
+    // stands still may lie anywhere.
+    let near = if stream.shards > 1 { low } else { low.max(high - WINDOW) };
+    let stored = scan(consumer, topic, (near, high), stream, limit)?;
     if stored.checkpoint.is_none() && near > low {
-        return scan(consumer, topic, (low, high), (name, shard), limit);
+        return scan(consumer, topic, (low, high), stream, limit);
     }
     Ok(stored)
 }
@@ -204,7 +218,7 @@ fn scan(
     consumer: &Reader,
     topic: &str,
     (from, to): (i64, i64),
-    (name, shard): (&str, u32),
+    stream: &StreamId,
     limit: Duration,
 ) -> Result<Stored, ReadError> {
     let mut stored = Stored { watermark: to, ..Stored::default() };
@@ -229,7 +243,7 @@ fn scan(
                     offset: record.offset(),
                     written_at: record.timestamp().to_millis(),
                 };
-                take(&mut stored, &found, (name, shard));
+                take(&mut stored, &found, stream);
                 if record.offset() + 1 >= to {
                     return Ok(stored);
                 }
@@ -249,12 +263,10 @@ struct Found<'a> {
     written_at: Option<i64>,
 }
 
-fn take(stored: &mut Stored, found: &Found<'_>, (name, shard): (&str, u32)) {
-    let generation = found
-        .key
-        .and_then(|key| std::str::from_utf8(key).ok())
-        .and_then(|key| key.strip_prefix(&format!("{shard}/")))
-        .and_then(|generation| generation.parse::<u64>().ok());
+fn take(stored: &mut Stored, found: &Found<'_>, stream: &StreamId) {
+    let key = found.key.and_then(of_key);
+    let generation =
+        key.and_then(|(shard, generation)| (shard == stream.shard).then_some(generation));
     let Some(value) = found.value else {
         if let Some(generation) = generation {
             stored.generations.remove(&generation);
@@ -264,11 +276,27 @@ fn take(stored: &mut Stored, found: &Found<'_>, (name, shard): (&str, u32)) {
                 stored.unreadable = None;
             }
         }
+        let removed = |other: &Checkpoint| key == Some((other.shard, other.generation));
+        if stored.otherwise.as_ref().is_some_and(removed) {
+            stored.otherwise = None;
+        }
         return;
     };
     let checkpoint = match Checkpoint::decode(value) {
-        Ok(checkpoint) if checkpoint.name == name && checkpoint.shard == shard => checkpoint,
-        Ok(_) => return,
+        Ok(checkpoint) if checkpoint.name != stream.name => return,
+        Ok(checkpoint) if checkpoint.shards != stream.shards => {
+            let newer = |newest: &Checkpoint| checkpoint.generation >= newest.generation;
+            if stored.otherwise.as_ref().is_none_or(newer) {
+                stored.otherwise = Some(checkpoint);
+            }
+            return;
+        }
+        Ok(checkpoint) if checkpoint.shard != stream.shard => return,
+        Ok(checkpoint) => checkpoint,
+        // The key of another stream of this connector: that one has to say something about it.
+        Err(_) if key.is_some_and(|(shard, _)| shard != stream.shard && shard < stream.shards) => {
+            return;
+        }
         Err(cause) => {
             stored.generations.extend(generation);
             stored.unreadable = Some(UnreadableRecord { offset: found.offset, cause, generation });
@@ -296,10 +324,60 @@ fn take(stored: &mut Stored, found: &Found<'_>, (name, shard): (&str, u32)) {
     }
 }
 
+/// Shard and generation of a key.
+fn of_key(key: &[u8]) -> Option<(u32, u64)> {
+    let (shard, generation) = std::str::from_utf8(key).ok()?.split_once('/')?;
+    Some((shard.parse().ok()?, generation.parse().ok()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::kafka::checkpoint::{FORMAT, tests::checkpoint};
+
+    fn stream(shard: u32, shards: u32) -> StreamId {
+        StreamId { name: "shop.walpost".to_owned(), shard, shards }
+    }
+
+    fn record_of(shard: u32, shards: u32, generation: u64) -> Vec<u8> {
+        Checkpoint { shard, shards, generation, ..checkpoint() }.encode()
+    }
+
+    /// Takes records of key and value as this stream, and compares the generation that counts and
+    /// the other number of streams that the connector has.
+    #[track_caller]
+    fn check_stream(
+        of: &StreamId,
+        records: &[(&str, Option<&[u8]>)],
+        expected: (Option<u64>, Option<u32>),
+    ) {
+        let mut stored = Stored::default();
+        for (offset, (key, value)) in (0..).zip(records) {
+            let found =
+                Found { key: Some(key.as_bytes()), value: *value, offset, written_at: None };
+            take(&mut stored, &found, of);
+        }
+        let generation = stored.checkpoint.as_ref().map(|checkpoint| checkpoint.generation);
+        assert_eq!((generation, stored.other_shards()), expected, "{stored:?}");
+        assert_eq!(stored.unreadable, None);
+    }
+
+    #[test]
+    fn a_stream_reads_its_own_records_and_knows_of_another_number_of_streams() {
+        let (one, first, second) = (record_of(0, 1, 7), record_of(0, 2, 8), record_of(1, 2, 8));
+        let before = [("0/7", Some(one.as_slice()))];
+        check_stream(&stream(0, 1), &before, (Some(7), None));
+        check_stream(&stream(0, 2), &before, (None, Some(1)));
+        let both =
+            [before[0], ("0/8", Some(&first[..])), ("1/8", Some(&second[..])), ("0/7", None)];
+        check_stream(&stream(0, 2), &both, (Some(8), None));
+        check_stream(&stream(1, 2), &both, (Some(8), None));
+        check_stream(&stream(0, 1), &both, (Some(7), Some(2)));
+        // A record of the old set that comes late is older than all of the new one.
+        check_stream(&stream(1, 2), &[both[1], both[2], before[0]], (Some(8), None));
+        // Another stream's record that cannot be read is not ours to judge.
+        check_stream(&stream(0, 2), &[both[1], ("1/9", Some(b"garbage"))], (Some(8), None));
+    }
 
     fn record(generation: u64) -> Vec<u8> {
         Checkpoint { generation, ..checkpoint() }.encode()
@@ -313,7 +391,7 @@ mod tests {
         for (offset, (key, value)) in (0..).zip(records) {
             let found =
                 Found { key: Some(key.as_bytes()), value: *value, offset, written_at: Some(1) };
-            take(&mut stored, &found, ("shop.walpost", 0));
+            take(&mut stored, &found, &stream(0, 1));
         }
         let generation = stored.checkpoint.as_ref().map(|checkpoint| checkpoint.generation);
         assert_eq!((generation, stored.unreadable.is_none()), (expected, usable), "{stored:?}");

@@ -12,7 +12,7 @@ use crate::status::{HaltCode, State};
 
 use super::ConfigInfo;
 use super::process::Process;
-use super::registry::{Family, Registry};
+use super::registry::{Family, Registry, of_all_streams};
 
 /// Error codes are words of the program; those of halts exist from the start.
 const CODES_MAX: usize = 100;
@@ -282,7 +282,9 @@ pub(super) fn append_unregistered(registry: &Registry, snapshot: &Snapshot, text
         ("process_start_time_seconds", Some(unix_seconds(snapshot.started.at))),
     ];
     for (name, value) in series {
-        if let Some(value) = value {
+        // The process is told of once, by its first stream.
+        let told = registry.shard().unwrap_or(0) == 0 || !of_all_streams(name);
+        if let Some(value) = value.filter(|_| told) {
             registry.append(text, name, value);
         }
     }

@@ -22,16 +22,23 @@ const OTHER: &str = "other";
 pub(super) struct Registry {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
-    connector: String,
+    /// The labels that all series have, as text.
+    labels: String,
+    connector_label: String,
+    shard: Option<u32>,
 }
 
 /// The value of a label, by the label's name.
 pub(super) type Labels<'a> = &'a [(&'static str, &'a str)];
 
 impl Registry {
-    pub(super) fn new(connector: &str) -> Self {
-        let recorder = PrometheusBuilder::new()
-            .add_global_label("connector", connector)
+    /// `shard` is the number of the stream, where there are several.
+    pub(super) fn new(connector: &str, shard: Option<u32>) -> Self {
+        let mut builder = PrometheusBuilder::new().add_global_label("connector", connector);
+        if let Some(shard) = shard {
+            builder = builder.add_global_label("shard", shard.to_string());
+        }
+        let recorder = builder
             .set_buckets_for_metric(
                 Matcher::Full("walpost_event_latency_seconds".to_owned()),
                 &LATENCY_BUCKETS,
@@ -46,7 +53,17 @@ impl Registry {
                 Kind::Histogram => recorder.describe_histogram(name, None, help),
             }
         }
-        Self { handle: recorder.handle(), recorder, connector: connector.to_owned() }
+        let connector_label = format!("connector=\"{}\"", escaped(connector));
+        let labels = shard.map_or_else(
+            || connector_label.clone(),
+            |shard| format!("{connector_label},shard=\"{shard}\""),
+        );
+        Self { handle: recorder.handle(), recorder, labels, connector_label, shard }
+    }
+
+    /// The number of the stream, where there are several.
+    pub(super) const fn shard(&self) -> Option<u32> {
+        self.shard
     }
 
     pub(super) fn counter(&self, name: &'static str, labels: Labels<'_>) -> Counter {
@@ -78,6 +95,8 @@ impl Registry {
     }
 
     /// As [`append`](Self::append), for the series of a metric with labels; nothing without one.
+    ///
+    /// What is of the process, or of those who read the topics, is of no stream.
     pub(super) fn append_all(
         &self,
         text: &mut String,
@@ -91,10 +110,14 @@ impl Registry {
         }
         let head = format!("# HELP {name} {help}\n# TYPE {name} {}\n", kind.as_str());
         text.push_str(&head);
+        let ours = match of_all_streams(name) {
+            true => &self.connector_label,
+            false => &self.labels,
+        };
         for (labels, value) in series {
             let names: Vec<_> = labels.iter().map(|(label, _)| *label).collect();
             assert_eq!(*expected, names, "{name} has other labels");
-            let mut all = format!("connector=\"{}\"", escaped(&self.connector));
+            let mut all = ours.clone();
             for (label, value) in labels {
                 all.push_str(&format!(",{label}=\"{}\"", escaped(&value)));
             }
@@ -102,6 +125,11 @@ impl Registry {
         }
         text.push('\n');
     }
+}
+
+/// Whether a metric is told once for all streams of a process, by the first of them.
+pub(super) fn of_all_streams(name: &str) -> bool {
+    name.starts_with("process_") || name.starts_with("walpost_consumer_group_")
 }
 
 fn escaped(value: &str) -> String {
@@ -169,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_family_has_a_maximum_and_the_rest_is_counted_together() {
-        let registry = Registry::new("shop");
+        let registry = Registry::new("shop", None);
         let family = Family::new("code", 2, |registry, labels| {
             registry.counter("walpost_produce_errors_total", labels)
         })
@@ -193,6 +221,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "walpost_leader has other labels")]
     fn a_label_that_is_not_in_the_table_is_refused() {
-        drop(Registry::new("shop").gauge("walpost_leader", &[("row", "7")]));
+        drop(Registry::new("shop", None).gauge("walpost_leader", &[("row", "7")]));
     }
 }

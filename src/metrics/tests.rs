@@ -69,6 +69,41 @@ fn the_text_shows_all_metrics_of_the_table_that_exist_now_and_no_other() {
 }
 
 #[test]
+fn the_series_of_several_streams_tell_their_numbers_and_the_process_is_told_of_once() {
+    let stream = |shard| {
+        let status = Status::new("shop.walpost", "walpost");
+        let info = ConfigInfo { shard: Some(shard), ..ConfigInfo::default() };
+        let metrics = Metrics::new(&status, &info);
+        (status, metrics)
+    };
+    let [(first, of_first), (second, of_second)] = [stream(0), stream(1)];
+    let looked = Some(Instant::now());
+    first.update(|facts| facts.consumer_groups = vec![group("billing", looked)]);
+    for (status, metrics) in [(&first, &of_first), (&second, &of_second)] {
+        let topic = metrics.topic("outbox.event.order");
+        status.counts().partitions(&topic, 2);
+        topic.delivered(3, 300, 0);
+        metrics.produce_error("MSG_TIMED_OUT");
+        metrics.broker("kafka:9092", true, Some(0.002));
+    }
+    let text = Metrics::render_all(&[of_first, of_second]);
+    for shard in ["0", "1"] {
+        let labels = format!("{{connector=\"shop.walpost\",shard=\"{shard}\"}}");
+        assert_eq!(value(&text, &format!("walpost_leader{labels}")), 0.0);
+        assert_eq!(value(&text, &format!("walpost_backpressure_seconds_total{labels}")), 0.0);
+    }
+    assert!(value(&text, "process_threads{connector=\"shop.walpost\"}") >= 1.0);
+    assert_eq!(text.matches("\nprocess_threads{").count(), 1);
+    let lag =
+        "walpost_consumer_group_lag{connector=\"shop.walpost\",group=\"billing\",topic=\"a\"}";
+    assert_eq!(value(&text, lag), 12.0);
+    for definition in TABLE.iter().filter(|metric| metric.when == When::Now) {
+        let line = format!("# TYPE {} ", definition.name);
+        assert_eq!(text.matches(&line).count(), 1, "{line}");
+    }
+}
+
+#[test]
 fn the_expiry_of_a_certificate_is_infinite_without_one() {
     let (status, metrics) = new();
     let series = |peer| {

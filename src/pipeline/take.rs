@@ -14,6 +14,7 @@ use crate::lsn::Lsn;
 use crate::mutant::{self, Mutant};
 use crate::pgoutput;
 use crate::postgres::replication::ReplicationMessage;
+use crate::status::State;
 
 /// A held row (halted, slot kept) is tried again this often.
 const HELD_INTERVAL: Duration = Duration::from_secs(5);
@@ -25,6 +26,9 @@ const CLOCK_EVERY: u32 = 64;
 
 /// A row that ends the generation is asked this often whether all before it is stored.
 const ENDING_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long Kafka may take to confirm what was sent before a stream that stops by itself.
+const STOP_LIMIT: Duration = Duration::from_secs(600);
 
 impl Pipeline {
     /// Takes messages until the buffer has no whole one, the limit is reached, or the server wants to
@@ -61,6 +65,11 @@ impl Pipeline {
                         )
                     })?;
                     if let pgoutput::LogicalMessage::Begin(begin) = &message {
+                        // Transactions come in the order of their commits.
+                        if self.settings.stop_before.is_some_and(|stop| begin.final_lsn >= stop) {
+                            self.stop_here();
+                            return Ok(());
+                        }
                         self.pace.saw(begin.commit_time.to_unix_micros(), sent_at.to_unix_micros());
                     }
                     self.received = self.received.max(wal_end);
@@ -75,6 +84,11 @@ impl Pipeline {
                 ReplicationMessage::Keepalive { wal_end, reply_requested, .. } => {
                     self.pace.caught_up();
                     self.server_end = self.server_end.max(wal_end);
+                    // The server has decoded all that is before this, and sent what was ours.
+                    if self.settings.stop_before.is_some_and(|stop| wal_end >= stop) {
+                        self.stop_here();
+                        return Ok(());
+                    }
                     if self.rows.ledger.idle(wal_end) {
                         crash::at(Point::KeepaliveTaken);
                     }
@@ -93,6 +107,13 @@ impl Pipeline {
             self.stream.consume(length);
         }
         Ok(())
+    }
+
+    /// Takes nothing more, and ends when all that was taken is stored.
+    fn stop_here(&mut self) {
+        self.draining.get_or_insert(Instant::now() + STOP_LIMIT);
+        self.rows.teller.status.set_state(State::Draining);
+        self.hurry();
     }
 
     /// Does what follows from the offer of a row; answers whether the next one may be offered.

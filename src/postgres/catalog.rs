@@ -32,7 +32,8 @@ pub use self::cursor::{Cursor, Wanted};
 use self::handover::Handover;
 pub use self::preflight::{Sent, Storage};
 pub use self::publication::{
-    Membership, Publication, PublishedSchema, PublishedTable, create_publication,
+    Membership, Publication, PublishTable, PublishedSchema, PublishedTable, create_publication,
+    table_list,
 };
 pub use self::server::{Role, Server};
 #[cfg(test)]

@@ -5,6 +5,7 @@ use crate::error::Failure;
 use crate::outbox::role::TableName;
 use crate::postgres::catalog::{Catalog, PrintedTexts, Publication, Table};
 use crate::postgres::identifier::quote_literal;
+use crate::shard::{self, FilterError};
 
 /// The database as `setup` finds it.
 #[derive(Clone, Debug)]
@@ -21,10 +22,26 @@ pub(crate) struct Found {
     pub(crate) role: Option<Role>,
     /// The tables of the configuration.
     pub(crate) tables: Vec<FoundTable>,
+    /// What there is of each stream, in the order of their numbers; one, as a rule.
+    pub(crate) streams: Vec<FoundStream>,
+}
+
+/// Publication and slot of one stream.
+#[derive(Clone, Debug)]
+pub(crate) struct FoundStream {
+    /// The name that the publication has or gets.
+    pub(crate) publication_name: String,
     /// The publication.
     pub(crate) publication: Option<Publication>,
     /// Its owner.
     pub(crate) publication_owner: Option<String>,
+    /// The row filter that each table of the configuration is to have; `None` where there is one
+    /// stream. Or why there can be none.
+    pub(crate) filters: Result<Vec<Option<String>>, String>,
+    /// The row filter that each table has, where there are several streams.
+    pub(crate) filters_now: Vec<Option<String>>,
+    /// The name that the slot has or gets.
+    pub(crate) slot_name: String,
     /// The slot is there; whether somebody holds it.
     pub(crate) slot: Option<bool>,
 }
@@ -88,6 +105,28 @@ impl Found {
             let grantee = role.map(|_| quoted.as_str());
             tables.push(FoundTable::look(catalog, name, grantee).await?);
         }
+        let mut streams = Vec::new();
+        for stream in config.streams() {
+            streams.push(FoundStream::look(&stream, catalog, &tables).await?);
+        }
+        Ok(Self {
+            version_num: catalog.version_num(),
+            encoding: text(&facts, 0),
+            user: text(&facts, 1),
+            rds: yes(&facts, 2),
+            role,
+            tables,
+            streams,
+        })
+    }
+}
+
+impl FoundStream {
+    async fn look(
+        config: &Config,
+        catalog: &Catalog,
+        tables: &[FoundTable],
+    ) -> Result<Self, Failure> {
         let name = &config.publication;
         let failed = |error| Failure::postgres(&format!("look at publication {name}"), &error);
         let publication = catalog.publication(name).await.map_err(failed)?;
@@ -103,18 +142,53 @@ impl Found {
             .slot(&config.slot)
             .await
             .map_err(|error| Failure::postgres(&format!("look at slot {}", config.slot), &error))?;
+        let mut filters_now = Vec::new();
+        if config.shard.is_some() {
+            for table in &config.tables {
+                let place = (table.schema.as_str(), table.table.as_str());
+                let published = catalog.published_rows(place, name).await.map_err(failed)?;
+                filters_now.push(published.row_filter);
+            }
+        }
         Ok(Self {
-            version_num: catalog.version_num(),
-            encoding: text(&facts, 0),
-            user: text(&facts, 1),
-            rds: yes(&facts, 2),
-            role,
-            tables,
+            publication_name: name.clone(),
             publication,
             publication_owner: owner.first().map(|row| text(row, 0)),
+            filters: filters(config, catalog, tables).await?,
+            filters_now,
+            slot_name: config.slot.clone(),
             slot: slot.map(|slot| slot.active),
         })
     }
+}
+
+/// The row filters that the tables are to have; a table that is not there as it would be made.
+async fn filters(
+    config: &Config,
+    catalog: &Catalog,
+    tables: &[FoundTable],
+) -> Result<Result<Vec<Option<String>>, String>, Failure> {
+    let made = super::table::made(&config.events);
+    let alone = tables.len() == 1;
+    let mut filters = Vec::new();
+    for found in tables {
+        let Some(shard) = config.shard else {
+            filters.push(None);
+            continue;
+        };
+        let table = (&found.name, found.table.as_ref().unwrap_or(&made));
+        match shard::filter(shard, table, &config.events, alone, catalog).await {
+            Ok(filter) => filters.push(Some(filter)),
+            Err(FilterError::Postgres(error)) => {
+                return Err(Failure::postgres("quote a name", &error));
+            }
+            Err(FilterError::Key(error)) => {
+                return Ok(Err(format!("{error}; {}", error.hint)));
+            }
+            Err(FilterError::Mapping(error)) => return Ok(Err(error.to_string())),
+        }
+    }
+    Ok(Ok(filters))
 }
 
 impl FoundTable {

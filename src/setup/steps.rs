@@ -3,13 +3,14 @@
 use sha2::{Digest as _, Sha256};
 
 use super::checks::checks;
-use super::found::{Found, FoundTable};
+use super::found::{Found, FoundStream, FoundTable};
 use super::table;
 use crate::config::Config;
 use crate::outbox::present::Present;
-use crate::postgres::catalog::{Publication, create_publication};
+use crate::postgres::catalog::{Publication, PublishTable, create_publication, table_list};
 use crate::postgres::identifier::{quote_identifier, quote_literal, quote_qualified};
 use crate::secret::Secret;
+use crate::shard;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -81,6 +82,18 @@ pub(crate) fn steps(
     found: &Found,
     wanted: &Wanted,
 ) -> Result<Vec<Step>, Unusable> {
+    if config.shards > 1 && found.version_num < shard::OLDEST {
+        return Err(format!(
+            "{} shards need publications that filter rows: Postgres 15 or newer",
+            config.shards
+        ));
+    }
+    if config.shards > 1 && config.messages.is_some() {
+        return Err(format!(
+            "WALPOST_MESSAGES is set, and messages have no row that the filters of {} shards could divide: give them a walpost of their own",
+            config.shards
+        ));
+    }
     if found.tables.is_empty() {
         let switches =
             [(wanted.table, "--table"), (wanted.checks, "--checks"), (wanted.prune, "--prune")];
@@ -96,7 +109,9 @@ pub(crate) fn steps(
     for table in &found.tables {
         steps.extend(table_steps(config, found, (table, wanted), &role)?);
     }
-    steps.push(publication_step(config, found, &wanted.role)?);
+    for stream in &found.streams {
+        steps.push(publication_step(found, stream, &wanted.role)?);
+    }
     if wanted.checks {
         let mut later = Vec::new();
         for table in &found.tables {
@@ -107,7 +122,9 @@ pub(crate) fn steps(
         steps.extend(later);
     }
     if wanted.slot {
-        steps.push(slot_step(config, found)?);
+        for stream in &found.streams {
+            steps.push(slot_step(found, stream)?);
+        }
     }
     Ok(steps)
 }
@@ -227,18 +244,29 @@ fn runs_as_another(found: &Found, wanted: &Wanted) -> Result<(), Unusable> {
     Ok(())
 }
 
-fn publication_step(config: &Config, found: &Found, role: &str) -> Result<Step, Unusable> {
-    let name = identifier(&config.publication)?;
-    let tables = config.tables.iter().map(|table| quote_qualified(&table.schema, &table.table));
-    let tables: Vec<_> = tables.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
+fn publication_step(found: &Found, stream: &FoundStream, role: &str) -> Result<Step, Unusable> {
+    let name = identifier(&stream.publication_name)?;
+    let filters = stream.filters.clone()?;
+    let listed: Vec<PublishTable<'_>> = found
+        .tables
+        .iter()
+        .zip(&filters)
+        .map(|(found, filter)| {
+            (found.name.schema.as_str(), found.name.table.as_str(), filter.as_deref())
+        })
+        .collect();
+    let tables = table_list(&listed).map_err(|error| error.to_string())?;
     let made = create_publication(&name, &tables);
-    let title = match tables.as_slice() {
-        [] => "a publication, which the server asks for; messages are sent whatever is in it",
-        _ => {
+    let title = match (listed.as_slice(), stream.filters_now.as_slice()) {
+        ([], _) => "a publication, which the server asks for; messages are sent whatever is in it",
+        (_, []) => {
             "what is published: inserts into the outbox, owned by whoever runs this and not by the role"
         }
+        (_, _) => {
+            "what is published: inserts into the outbox, each row by the one publication that its key falls to, owned by whoever runs this and not by the role"
+        }
     };
-    let Some(publication) = &found.publication else {
+    let Some(publication) = &stream.publication else {
         return Ok(Step::new(title, made, false));
     };
     let mut changes = Vec::new();
@@ -249,20 +277,25 @@ fn publication_step(config: &Config, found: &Found, role: &str) -> Result<Step, 
             "ALTER PUBLICATION {name} SET (publish = 'insert', publish_via_partition_root = true)"
         ));
     }
-    let missing =
-        found.tables.iter().zip(&tables).filter(|(table, _)| !publishes(publication, table));
-    let missing: Vec<_> = missing.map(|(_, quoted)| quoted.as_str()).collect();
-    if !missing.is_empty() {
-        changes.push(format!("ALTER PUBLICATION {name} ADD TABLE {}", missing.join(", ")));
+    if stream.filters_now.is_empty() {
+        let missing =
+            found.tables.iter().zip(&listed).filter(|(table, _)| !publishes(publication, table));
+        let missing: Vec<_> = missing.map(|(_, listed)| *listed).collect();
+        if !missing.is_empty() {
+            let missing = table_list(&missing).map_err(|error| error.to_string())?;
+            changes.push(format!("ALTER PUBLICATION {name} ADD TABLE {missing}"));
+        }
+    } else if stream.filters_now != filters {
+        changes.push(format!("ALTER PUBLICATION {name} SET TABLE {tables}"));
     }
-    if found.publication_owner.as_deref() == Some(role) {
+    if stream.publication_owner.as_deref() == Some(role) {
         changes.push(format!("ALTER PUBLICATION {name} OWNER TO CURRENT_USER"));
     }
     if changes.is_empty() {
         return Ok(Step::new(title, made, true));
     }
     let step = Step::new(title, changes.join("; "), false);
-    Ok(match found.slot {
+    Ok(match stream.slot {
         None => step,
         Some(_) => step.refused(
             "a slot exists already: a relay at work halts when its publication changes, and says what that may have cost. Do it by hand while it is stopped",
@@ -353,15 +386,15 @@ fn mark(condition: &str) -> String {
     text
 }
 
-fn slot_step(config: &Config, found: &Found) -> Result<Step, Unusable> {
+fn slot_step(found: &Found, stream: &FoundStream) -> Result<Step, Unusable> {
     let failover = if found.version_num >= 170_000 { ", false, false, true" } else { "" };
     Ok(Step::new(
         "the slot, which holds back the server's log from now on until walpost reads it; it waits for the transactions that run",
         format!(
             "SELECT pg_create_logical_replication_slot({}, 'pgoutput'{failover})",
-            literal(&config.slot)?
+            literal(&stream.slot_name)?
         ),
-        found.slot.is_some(),
+        stream.slot.is_some(),
     )
     .alone())
 }
@@ -370,24 +403,25 @@ fn slot_step(config: &Config, found: &Found) -> Result<Step, Unusable> {
 ///
 /// # Errors
 /// A name cannot be quoted.
-pub(crate) fn drop_steps(
-    config: &Config,
-    found: &Found,
-    slot_only: bool,
-) -> Result<Vec<Step>, Unusable> {
-    let slot = Step::new(
-        "the slot: what it holds and has not been delivered is in the table only",
-        format!("SELECT pg_drop_replication_slot({})", literal(&config.slot)?),
-        found.slot.is_none(),
-    )
-    .alone();
-    if slot_only {
-        return Ok(vec![slot]);
+pub(crate) fn drop_steps(found: &Found, slot_only: bool) -> Result<Vec<Step>, Unusable> {
+    let mut steps = Vec::new();
+    for stream in &found.streams {
+        let slot = Step::new(
+            "the slot: what it holds and has not been delivered is in the table only",
+            format!("SELECT pg_drop_replication_slot({})", literal(&stream.slot_name)?),
+            stream.slot.is_none(),
+        );
+        steps.push(slot.alone());
     }
-    let publication = Step::new(
-        "the publication",
-        format!("DROP PUBLICATION {}", identifier(&config.publication)?),
-        found.publication.is_none(),
-    );
-    Ok(vec![slot, publication])
+    if slot_only {
+        return Ok(steps);
+    }
+    for stream in &found.streams {
+        steps.push(Step::new(
+            "the publication",
+            format!("DROP PUBLICATION {}", identifier(&stream.publication_name)?),
+            stream.publication.is_none(),
+        ));
+    }
+    Ok(steps)
 }

@@ -31,6 +31,9 @@ const HEADROOM_SOON: f64 = 4.0 * 3_600.0;
 /// cannot be vacuumed slow everything down long before.
 const XMIN_OLD: u64 = 100_000_000;
 
+/// The name of the check of consumer groups.
+pub(super) const CONSUMER_GROUPS: &str = "Consumer groups";
+
 /// How well something is, from good to bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -322,7 +325,7 @@ fn consumers(snapshot: &Snapshot) -> Option<Check> {
     let remedy = "Are the group's consumers running, and is it written as in WALPOST_CONSUMER_GROUPS? \
                   `walpost groups show` asks again; `walpost check` names a right that is missing. The \
                   relay does not wait for consumers";
-    Some(Check::new("Consumer groups", found, remedy))
+    Some(Check::new(CONSUMER_GROUPS, found, remedy))
 }
 
 fn tasks(snapshot: &Snapshot) -> Check {

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::crash::{self, Point};
 use crate::error::Failure;
 use crate::kafka::batch_limits::BATCH_SIZE;
-use crate::kafka::checkpoint::{Checkpoint, FORMAT, Phase, Unreadable};
+use crate::kafka::checkpoint::{Checkpoint, FORMAT, Phase, StreamId, Unreadable};
 use crate::kafka::checkpoint_topic::{self, ReadError, Stored, UnreadableRecord};
 use crate::kafka::client::{Properties, auxiliary, producer_properties, transactional};
 use crate::kafka::producer::{Producer, Resolution, TOPIC_LIMIT, TopicId};
@@ -82,7 +82,10 @@ pub(super) async fn read(config: &Config) -> Result<Stored, Failure> {
 /// `WALPOST_DELIVERY`, since it needs rights that this mode does not.
 pub(super) async fn take_over(config: &Config, producer: &mut Producer) -> Result<Stored, Failure> {
     if producer.is_transactional() {
-        let doing = format!("take over the transactional.id {}", transaction::id(&config.name));
+        let doing = format!(
+            "take over the transactional.id {}",
+            transaction::id(&config.transactional_name())
+        );
         if mutant::is(Mutant::ReadBeforeInit) {
             let stored = readable(config, read_to_the_end(config, READ_LIMIT).await?);
             producer.init().await.map_err(|error| Failure::kafka(&doing, &error))?;
@@ -111,7 +114,8 @@ pub(super) async fn fence(config: &Config) -> Result<(), Failure> {
         let _inside = fenced.enter();
         transaction::fence(&properties)
     });
-    let doing = format!("take over the transactional.id {}", transaction::id(&config.name));
+    let doing =
+        format!("take over the transactional.id {}", transaction::id(&config.transactional_name()));
     fenced
         .await
         .map_err(|error| Failure::again("internal", error.to_string()))?
@@ -127,31 +131,56 @@ pub(super) fn transactional_properties(
     let (kafka, name) = (&config.kafka, &config.name);
     let properties =
         producer_properties(kafka, name, config.events.max_event, create_topics, batch_size);
-    transactional(properties, name, config.transaction_interval)
+    transactional(properties, &config.transactional_name(), config.transaction_interval)
 }
 
 fn readable(config: &Config, stored: Stored) -> Result<Stored, Failure> {
-    match &stored.unreadable {
-        Some(record) => Err(unreadable(config, record)),
+    if let Some(record) = &stored.unreadable {
+        return Err(unreadable(config, record));
+    }
+    match stored.other_shards() {
+        Some(shards) => Err(of_other_shards(config, shards)),
         None => Ok(stored),
     }
+}
+
+/// The halt for a checkpoint of another number of streams.
+pub(crate) fn of_other_shards(config: &Config, stored: u32) -> Failure {
+    Failure::halt(
+        HaltCode::NotReady,
+        format!(
+            "what is stored for {} is the place of {}, and WALPOST_SHARDS is {}",
+            config.name,
+            if stored == 1 { "one stream".to_owned() } else { format!("{stored} streams") },
+            config.shards
+        ),
+        format!(
+            "nothing is sent, and nothing is missing. Set WALPOST_SHARDS={stored} again; or stop walpost, and `walpost reshard {} --yes` carries the place over",
+            config.shards
+        ),
+    )
+}
+
+/// Which stream's records these are.
+pub(crate) fn stream_id(config: &Config) -> StreamId {
+    StreamId { name: config.name.clone(), shard: config.shard_index(), shards: config.shards }
 }
 
 /// Reads the newest checkpoint; a record that cannot be read is part of the answer.
 pub(super) async fn survey(config: &Config) -> Result<Stored, Failure> {
     let client = auxiliary(&config.kafka, &config.name);
-    let (topic, name) = (config.checkpoint_topic.clone(), config.name.clone());
+    let (topic, stream) = (config.checkpoint_topic.clone(), stream_id(config));
     let read = tokio::task::spawn_blocking(move || {
-        checkpoint_topic::survey(client, &topic, &name, 0, READ_LIMIT)
+        checkpoint_topic::survey(client, &topic, &stream, READ_LIMIT)
     });
     answered(config, read.await)
 }
 
 async fn read_to_the_end(config: &Config, patience: Duration) -> Result<Stored, Failure> {
     let client = auxiliary(&config.kafka, &config.name);
-    let (topic, name) = (config.checkpoint_topic.clone(), config.name.clone());
+    let (topic, stream) = (config.checkpoint_topic.clone(), stream_id(config));
     let read = tokio::task::spawn_blocking(move || {
-        checkpoint_topic::survey_to_the_end(client, &topic, (&name, 0), patience, READ_LIMIT)
+        checkpoint_topic::survey_to_the_end(client, &topic, &stream, patience, READ_LIMIT)
     });
     answered(config, read.await)
 }
@@ -310,7 +339,8 @@ pub(super) fn beginning(config: &Config, facts: &Facts, watched: &Watched) -> Ch
     Checkpoint {
         format: FORMAT,
         name: config.name.clone(),
-        shard: 0,
+        shard: config.shard_index(),
+        shards: config.shards,
         generation: 0,
         nonce: String::new(),
         phase: Phase::Stream,

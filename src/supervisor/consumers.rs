@@ -3,7 +3,8 @@
 //! On a thread of its own with clients of its own: every question to Kafka blocks until its
 //! answer or its limit, and nothing that the stream needs waits for one. A look that fails is told
 //! and tried again; it changes nothing else. Every instance looks, a standby too, so that one that
-//! takes over knows already how old what a group has not read is.
+//! takes over knows already how old what a group has not read is. Of the streams of one process only
+//! the first looks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -45,8 +46,8 @@ impl Watching {
     }
 }
 
-/// Begins to look; `None` without a group.
-pub(super) fn watch(config: &Config, topics: KnownTopics, teller: Teller) -> Option<Watching> {
+/// Begins to look, at the topics that any stream of the process has found; `None` without a group.
+pub(super) fn watch(config: &Config, topics: Vec<KnownTopics>, teller: Teller) -> Option<Watching> {
     if config.consumer_groups.is_empty() {
         return None;
     }
@@ -87,7 +88,8 @@ struct Watch {
     kafka: Arc<Mutex<KafkaOptions>>,
     name: String,
     topic: Template,
-    known: KnownTopics,
+    /// Of each stream.
+    known: Vec<KnownTopics>,
     /// The last offset of a partition is a transaction's end.
     transactional: bool,
     teller: Teller,
@@ -97,7 +99,7 @@ struct Watch {
 
 impl Watch {
     fn look(&mut self) {
-        let known: BTreeSet<_> = self.known.names().into_iter().collect();
+        let known: BTreeSet<_> = self.known.iter().flat_map(KnownTopics::names).collect();
         let asked = |topic: &str| known.contains(topic) || route::may_become(&self.topic, topic);
         let kafka = self.kafka.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // A question that is not answered takes seconds, and the next group's would as well. The

@@ -76,6 +76,15 @@ pub(crate) async fn stored(config: &Config) -> Result<Stored, Failure> {
 /// `decode` also has the server decode all that the slot holds, which takes as long as there is
 /// much of it, to learn whether it can be.
 pub(crate) async fn survey(config: &Config, decode: bool) -> Result<Survey, Failure> {
+    let survey = survey_any(config, decode).await?;
+    match survey.found.stored.other_shards() {
+        Some(shards) => Err(claim::of_other_shards(config, shards)),
+        None => Ok(survey),
+    }
+}
+
+/// As [`survey`], also where what is stored is of another number of streams.
+pub(crate) async fn survey_any(config: &Config, decode: bool) -> Result<Survey, Failure> {
     let properties = producer_properties(
         &config.kafka,
         &config.name,

@@ -26,6 +26,10 @@ use crate::postgres::replication::{CreatedSlot, ReplicationConnection};
 use crate::proof::{self, Facts};
 use crate::status::HaltCode;
 
+mod shards;
+
+pub(super) use shards::{divisible, not_late};
+
 /// Counting rows only serves a warning.
 const COUNT_LIMIT: Duration = Duration::from_secs(5);
 
@@ -123,6 +127,13 @@ async fn look(config: &Config, catalog: &Catalog) -> Result<Option<Watched>, Fai
         ));
     }
     if !config.create {
+        if config.shard.is_some() {
+            return Err(Failure::halt(
+                HaltCode::NotReady,
+                format!("slot {} does not exist, and WALPOST_CREATE is false", config.slot),
+                "`walpost setup --slot` prints the statements that make the publications and slots of all shards",
+            ));
+        }
         return Err(Failure::halt(
             HaltCode::NotReady,
             format!("slot {} does not exist, and WALPOST_CREATE is false", config.slot),
@@ -189,7 +200,7 @@ fn missing_with_checkpoint(config: &Config, slot_missing: bool, stored: &Checkpo
         HaltCode::PublicationChanged,
         format!("publication {} does not exist any more", config.publication),
         format!(
-            "rows committed after {} may be missing in Kafka. Create the publication again with {}; then `walpost checkpoint accept` prints the range, and goes on with --yes",
+            "rows committed after {} may be missing in Kafka. Create the publication again: {}; then `walpost checkpoint accept` prints the range, and goes on with --yes",
             proof::place(proof::unseen_from(stored)),
             create_publication_sql(config),
         ),
@@ -198,12 +209,24 @@ fn missing_with_checkpoint(config: &Config, slot_missing: bool, stored: &Checkpo
 
 /// The statement that makes the publication as walpost would.
 pub(super) fn create_publication_sql(config: &Config) -> String {
+    if config.shard.is_some() {
+        return "`walpost setup` prints the statement, with its row filter".to_owned();
+    }
     let quoted = |name: &TableName| {
         quote_qualified(&name.schema, &name.table).unwrap_or_else(|_| name.to_string())
     };
     let tables: Vec<_> = config.tables.iter().map(quoted).collect();
     let name = quote_identifier(&config.publication).unwrap_or_else(|_| config.publication.clone());
-    create_publication(&name, &tables)
+    create_publication(&name, &tables.join(", "))
+}
+
+/// Makes the publication where there is none, and looks at it as a start would.
+pub(super) async fn published(config: &Config, catalog: &Catalog) -> Result<Watched, Unsuitable> {
+    let found = match publication(config, catalog).await? {
+        Some(publication) => publication,
+        None => make_publication(config, catalog).await?,
+    };
+    examine(config, catalog, &found).await
 }
 
 async fn publication(config: &Config, catalog: &Catalog) -> Result<Option<Publication>, Failure> {
@@ -216,8 +239,17 @@ async fn make_publication(config: &Config, catalog: &Catalog) -> Result<Publicat
     for name in &config.tables {
         table_oid(catalog, name).await?;
     }
-    let tables: Vec<_> =
-        config.tables.iter().map(|name| (name.schema.as_str(), name.table.as_str())).collect();
+    let filters = shards::filters(config, catalog).await.map_err(|error| match error {
+        Unsuitable::Failed(failure) => failure,
+        Unsuitable::Unfit(unfit) => unfit.at_first(),
+    })?;
+    let filters = filters.iter().map(Option::as_deref);
+    let tables: Vec<_> = config
+        .tables
+        .iter()
+        .zip(filters)
+        .map(|(name, filter)| (name.schema.as_str(), name.table.as_str(), filter))
+        .collect();
     catalog.create_publication(&config.publication, &tables).await.map_err(|error| {
         Failure::postgres(&format!("create publication {}", config.publication), &error)
     })?;
@@ -242,7 +274,7 @@ async fn table_oid(catalog: &Catalog, name: &TableName) -> Result<u32, Failure> 
 
 /// Why publication and tables cannot be followed.
 #[derive(Clone, Debug)]
-pub(super) struct Unfit {
+pub(crate) struct Unfit {
     /// The word for it once there is a checkpoint.
     pub(super) code: HaltCode,
     pub(super) message: String,
@@ -331,7 +363,9 @@ pub(super) async fn examine(
             None => return Err(Unsuitable::Unfit(Unfit::no_table(table))),
         }
     }
-    examine_tables(config, publication, table_oids)
+    let watched = examine_tables(config, publication, table_oids)?;
+    shards::examine(config, catalog, publication).await?;
+    Ok(watched)
 }
 
 /// As [`examine`], for tables whose object ids are known.
@@ -398,7 +432,9 @@ pub(crate) fn fingerprint(publication: &Publication, table_oids: &[u32]) -> Stri
     text
 }
 
-async fn make_slot(config: &Config) -> Result<(ReplicationConnection, CreatedSlot), Failure> {
+pub(super) async fn make_slot(
+    config: &Config,
+) -> Result<(ReplicationConnection, CreatedSlot), Failure> {
     let doing = format!("create slot {}", config.slot);
     let mut connection = ReplicationConnection::connect(&config.database)
         .await

@@ -99,6 +99,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         let shared = (self.known_topics.clone(), self.batch_limits.clone(), reached.batch_size);
         let mut settings = settings(&config, &reached.server, &watched, shared);
         settings.rows.schemas.clone_from(&self.schemas);
+        settings.stop_before = self.stop_before;
         let seen = (reached.server.wal_end, reached.server.now);
         let watching =
             watcher::watch(reached.catalog, Arc::new(config), watched, self.teller.clone(), seen);
@@ -196,6 +197,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         let (catalog, server) = postgres?;
         let cluster_id = kafka?;
         ready(&server)?;
+        first_start::divisible(config, &server)?;
         Ok(Reached { catalog, server, producer, cluster_id, batch_size })
     }
 
@@ -463,5 +465,6 @@ fn settings(
         batch_limits,
         batch_size,
         server_said: (server.now, server.answered_at),
+        stop_before: None,
     }
 }

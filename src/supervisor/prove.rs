@@ -57,6 +57,9 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             fingerprint: watched.fingerprint.clone(),
             last_transaction,
         };
+        if stored.checkpoint.is_none() && made.is_none() {
+            first_start::not_late(config, &reached.catalog).await?;
+        }
         let mut work = None;
         let base = match (&stored.checkpoint, made) {
             (Some(checkpoint), made) if checkpoint.phase == Phase::Snapshot => {

@@ -89,6 +89,8 @@ mod servers;
 #[cfg(test)]
 mod setup;
 #[cfg(test)]
+mod shards;
+#[cfg(test)]
 mod slot;
 #[cfg(test)]
 mod snapshot;

@@ -14,7 +14,6 @@ const SIZE: &str = "^(0|[0-9]+(B|kB|KB|KiB|MB|MiB|GB|GiB))$";
 pub(super) fn schema() -> Value {
     let properties: Map<String, Value> = VARIABLES
         .iter()
-        .filter(|variable| variable.available)
         .flat_map(|variable| {
             let file = json!({
                 "type": "string",
@@ -81,6 +80,5 @@ mod tests {
         assert_eq!(property("PGPASSWORD")["writeOnly"], true);
         assert_eq!(property("PGPASSWORD")["examples"], Value::Null);
         assert_eq!(property("PGPASSWORD_FILE")["type"], "string");
-        assert_eq!(property("WALPOST_SHARDS"), &Value::Null, "not in this version");
     }
 }

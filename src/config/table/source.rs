@@ -46,9 +46,15 @@ pub(super) const VARIABLES: &[Variable] = &[
          or never.",
     )
     .words(&["initial", "never"]),
-    variable(Source, "WALPOST_SHARDS", "1", "1", "Number of streams, a power of two.")
-        .later()
-        .number(1, 64),
+    variable(
+        Source,
+        "WALPOST_SHARDS",
+        "1",
+        "4",
+        "Number of streams, a power of two: each has a slot and a row-filtered publication of its \
+         own (walpost_0, walpost_1, …). Order is kept per key. Postgres 15 and newer.",
+    )
+    .number(1, 64),
     variable(
         Source,
         "WALPOST_MESSAGES",

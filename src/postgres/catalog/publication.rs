@@ -164,7 +164,43 @@ impl Catalog {
         }))
     }
 
-    /// Creates a publication of the inserts into tables, each a schema and a name; there may be none.
+    /// A name as an identifier in SQL, quoted where the server would quote it.
+    ///
+    /// # Errors
+    ///
+    /// The connection or the query fails.
+    pub async fn quoted(&self, name: &str) -> Result<String, Error> {
+        let sql = "SELECT quote_ident($1) AS quoted";
+        let rows = self.query("quote a name", sql, &[(&name, Type::TEXT)]).await?;
+        rows.first().map_or_else(|| Ok(name.to_owned()), |row| row.text("quoted"))
+    }
+
+    /// Whether a publication, with the tables in it, is known to be older than a slot: whether
+    /// every transaction that made or changed it ended before the oldest one that the slot may
+    /// have to know the catalog of. `false` where it cannot be told, as when the slot was made while
+    /// a transaction ran that is older than the publication.
+    ///
+    /// # Errors
+    ///
+    /// The connection or the query fails.
+    pub async fn is_older(&self, publication: &str, slot: &str) -> Result<bool, Error> {
+        // Ages are compared, not numbers, which wrap around.
+        const SQL: &str =
+            "SELECT coalesce(bool_and(age(made.xmin) > age(s.catalog_xmin)), false) AS older
+            FROM pg_replication_slots s, (
+                SELECT xmin FROM pg_publication WHERE pubname = $1
+                UNION ALL
+                SELECT r.xmin FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
+                WHERE p.pubname = $1) made
+            WHERE s.slot_name = $2";
+        let names: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
+            [(&publication, Type::NAME), (&slot, Type::NAME)];
+        let rows = self.query("compare publication and slot", SQL, &names).await?;
+        rows.first().map_or(Ok(false), |row| row.get("older"))
+    }
+
+    /// Creates a publication of the inserts into tables, each a schema and a name, and a row filter
+    /// where it has one; there may be none.
     ///
     /// # Errors
     ///
@@ -174,7 +210,7 @@ impl Catalog {
     pub async fn create_publication(
         &self,
         name: &str,
-        tables: &[(&str, &str)],
+        tables: &[PublishTable<'_>],
     ) -> Result<(), Error> {
         let sql = create_command(name, tables)?;
         self.execute("create the publication", &sql).await.map(drop)
@@ -192,27 +228,40 @@ impl Catalog {
     }
 }
 
-/// The statement that makes a publication of the inserts into tables, all names quoted.
+/// A table to be published: schema, name, and the row filter as an expression in SQL.
+pub type PublishTable<'a> = (&'a str, &'a str, Option<&'a str>);
+
+/// The list of tables of `CREATE PUBLICATION`, or of `ALTER PUBLICATION … SET TABLE`.
+///
+/// # Errors
+///
+/// A name cannot be quoted.
+pub fn table_list(tables: &[PublishTable<'_>]) -> Result<String, Error> {
+    let table = |(schema, table, filter): &PublishTable<'_>| {
+        let quoted = quote_qualified(schema, table)?;
+        Ok(filter.map_or_else(|| quoted.clone(), |filter| format!("{quoted} WHERE ({filter})")))
+    };
+    Ok(tables.iter().map(table).collect::<Result<Vec<_>, Error>>()?.join(", "))
+}
+
+/// The statement that makes a publication of the inserts into the tables of a list, as
+/// [`table_list`] makes it, all names quoted.
 ///
 /// Without a table it publishes nothing by itself: messages are sent whatever the publication has,
 /// but the server wants one when it decodes a change of any table.
 #[must_use]
-pub fn create_publication(name: &str, tables: &[String]) -> String {
+pub fn create_publication(name: &str, tables: &str) -> String {
     let tables = match tables {
-        [] => String::new(),
-        tables => format!(" FOR TABLE {}", tables.join(", ")),
+        "" => String::new(),
+        tables => format!(" FOR TABLE {tables}"),
     };
     format!(
         "CREATE PUBLICATION {name}{tables} WITH (publish = 'insert', publish_via_partition_root = true)"
     )
 }
 
-fn create_command(name: &str, tables: &[(&str, &str)]) -> Result<String, Error> {
-    let tables = tables
-        .iter()
-        .map(|(schema, table)| quote_qualified(schema, table))
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(create_publication(&quote_identifier(name)?, &tables))
+fn create_command(name: &str, tables: &[PublishTable<'_>]) -> Result<String, Error> {
+    Ok(create_publication(&quote_identifier(name)?, &table_list(tables)?))
 }
 
 #[cfg(test)]
@@ -221,16 +270,23 @@ mod tests {
 
     #[test]
     fn a_publication_is_created_for_inserts_through_the_root() {
-        let command = create_command("wal\"post", &[("public", "outbox"), ("App", "a.b")]).unwrap();
+        let command =
+            create_command("wal\"post", &[("public", "outbox", None), ("App", "a.b", None)])
+                .unwrap();
         assert_eq!(
             command,
             "CREATE PUBLICATION \"wal\"\"post\" FOR TABLE \"public\".\"outbox\", \"App\".\"a.b\" \
              WITH (publish = 'insert', publish_via_partition_root = true)"
         );
+        let filtered = create_command("p_0", &[("public", "outbox", Some("(h & 1) = 0"))]).unwrap();
+        assert!(
+            filtered.contains("TABLE \"public\".\"outbox\" WHERE ((h & 1) = 0) WITH"),
+            "{filtered}"
+        );
         assert_eq!(
             create_command("p", &[]).unwrap(),
             "CREATE PUBLICATION \"p\" WITH (publish = 'insert', publish_via_partition_root = true)"
         );
-        assert!(create_command("", &[("public", "outbox")]).is_err());
+        assert!(create_command("", &[("public", "outbox", None)]).is_err());
     }
 }
