@@ -58,6 +58,10 @@ const INIT_LIMIT: Duration = Duration::from_secs(30);
 /// was given up.
 const STEP: Duration = Duration::from_millis(500);
 
+/// A call of [`STEP`] that took so long stood still with its process, which may have a successor by now.
+/// To take over the `transactional.id` again would stop that one for nothing.
+const STILL: Duration = Duration::from_secs(2);
+
 /// What is between two calls at least.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -361,11 +365,11 @@ fn work(inbox: &mpsc::Receiver<Job>, given_up: &AtomicBool) {
             // Kafka may go away right after a slow commit, for any time. All is confirmed by then, so
             // there is no reason to give up the slot for it.
             Job::Renew(handle, answer) => {
-                (answer, insist(given_up, || handle.init_transactions(STEP)))
+                (answer, insist(given_up, STILL, || handle.init_transactions(STEP)))
             }
             Job::Commit(handle, answer) => {
                 crash::at(Point::BeforeCommit);
-                let done = insist(given_up, || handle.commit_transaction(STEP));
+                let done = insist(given_up, Duration::MAX, || handle.commit_transaction(STEP));
                 crash::at(Point::CommitAnswered);
                 (answer, done)
             }
@@ -375,16 +379,20 @@ fn work(inbox: &mpsc::Receiver<Job>, given_up: &AtomicBool) {
     }
 }
 
-/// Makes a call again and again until it is answered, as long as the producer is wanted.
+/// Makes a call again and again until it is answered, as long as the producer is wanted, and no call
+/// takes longer than `still`.
 fn insist(
     given_up: &AtomicBool,
+    still: Duration,
     call: impl Fn() -> Result<(), Refusal>,
 ) -> Result<(), ClientError> {
     loop {
         let began = Instant::now();
         match call() {
             Ok(()) => return Ok(()),
-            Err(Refusal { resumable: true, .. }) if !given_up.load(Ordering::Relaxed) => {
+            Err(Refusal { resumable: true, .. })
+                if !given_up.load(Ordering::Relaxed) && began.elapsed() < still =>
+            {
                 // Most wait for as long as they may; some are refused at once, for now.
                 std::thread::sleep(PAUSE.saturating_sub(began.elapsed()));
             }

@@ -70,9 +70,11 @@ pub(super) fn watch(config: &Config, topics: Vec<KnownTopics>, teller: Teller) -
             watch.look();
             match stopped.recv_timeout(POLL) {
                 Err(RecvTimeoutError::Timeout) => {}
-                Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
             }
         }
+        // The process is about to end.
+        watch.groups.iter_mut().for_each(Watched::leave_client);
     };
     match std::thread::Builder::new().name("consumer-groups".to_owned()).spawn(work) {
         Ok(_) => Some(Watching { _stop: stop, kafka }),
@@ -114,13 +116,6 @@ impl Watch {
                 unanswered = Some(place);
                 break;
             }
-        }
-        if unanswered.is_some() {
-            // A client keeps the leader that it was told of for `metadata.max.age.ms`, 15 minutes,
-            // and goes on asking that broker when it is away: after a failure librdkafka asks anew
-            // only about topics that the client has opened (rdkafka_request.c,
-            // `rd_kafka_metadata_refresh_known_topics`), and these have opened none.
-            self.groups.iter_mut().for_each(|group| group.client = None);
         }
         self.groups.rotate_right(self.begin);
         let count = self.groups.len().max(1);
@@ -194,6 +189,9 @@ impl Watched {
         transactional: bool,
     ) -> Result<Found, ClientError> {
         if self.client.as_ref().is_none_or(|(with, _)| with != kafka) {
+            if self.told.trouble.is_some() {
+                self.leave_client();
+            }
             let client = Group::new(&auxiliary(kafka, name), &self.told.group)?;
             self.client = Some((kafka.clone(), client));
         }
@@ -211,6 +209,13 @@ impl Watched {
             state: state.word,
             topics: by_topic(partitions, &standings, (now, transactional)),
         })
+    }
+
+    /// Leaves a client to the end of the process. One that is destroyed while a question to a broker
+    /// that is away has not come back ends the whole process (seen: `rd_kafka_enq_once_del_source_return:
+    /// Assertion eonce->refcnt > 0 failed`, librdkafka 2.12.1).
+    fn leave_client(&mut self) {
+        std::mem::forget(self.client.take());
     }
 
     fn conclude(&mut self, looked: Result<Found, ClientError>) {

@@ -9,6 +9,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::metadata::MetadataPartition;
 use rdkafka::topic_partition_list::Offset;
+use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, Message as _};
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -19,6 +20,9 @@ use super::{PATIENCE, Record, folder, free_ports, script, signal, until, within}
 /// After a kill the controller waits for the dead broker's session to end before it lets the new one
 /// in: 9 s by default (measured: 12 s from kill to ready). Tests do that often.
 const PROPERTIES: &[&str] = &["broker.session.timeout.ms=3000", "broker.heartbeat.interval.ms=500"];
+
+/// How long one question of a reader may take; then another client asks.
+const ANSWER: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// A broker of its own cluster, without encryption or authentication unless given as properties.
 /// Topics are made on first use, with one partition, as Kafka's defaults have it.
@@ -293,20 +297,34 @@ impl Kafka {
         script("kafka", &["start", "--dir", self.dir()]);
     }
 
+    /// Each try has a client of its own: one that met a broker which had just been thawed, and knew of
+    /// no partition yet, has been seen to know of none for a minute, where a new one read at once.
     #[track_caller]
     fn read(&self, topics: &[&str], isolation: &str) -> Vec<Record> {
-        let consumer = self.consumer(isolation);
-        let metadata = consumer.fetch_metadata(None, PATIENCE).unwrap_or_else(|error| {
-            panic!("Kafka at {} does not answer: {error}", self.bootstrap())
+        let mut trouble = None;
+        let read = within(PATIENCE * 2, || match self.try_to_read(topics, isolation) {
+            Ok(records) => Some(records),
+            Err(error) => {
+                trouble = Some(error);
+                None
+            }
         });
+        read.unwrap_or_else(|| {
+            panic!("cannot read {topics:?} at {}: {trouble:?}", self.bootstrap())
+        })
+    }
+
+    fn try_to_read(&self, topics: &[&str], isolation: &str) -> Result<Vec<Record>, KafkaError> {
+        let consumer = self.consumer(isolation);
+        let metadata = consumer.fetch_metadata(None, ANSWER)?;
         let mut records = Vec::new();
         for name in topics {
             if let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == *name) {
                 let partitions = topic.partitions().iter().map(MetadataPartition::id);
-                records.extend(read_topic(&consumer, name, partitions));
+                records.extend(read_topic(&consumer, name, partitions)?);
             }
         }
-        records
+        Ok(records)
     }
 
     pub(super) fn consumer(&self, isolation: &str) -> BaseConsumer {
@@ -337,23 +355,21 @@ impl Kafka {
 
 /// The records of a topic, partition after partition, up to where each ended when this began: with a
 /// writer at work a reader hardly ever meets the end itself.
-#[track_caller]
 fn read_topic(
     consumer: &BaseConsumer,
     topic: &str,
     partitions: impl Iterator<Item = i32>,
-) -> Vec<Record> {
+) -> Result<Vec<Record>, KafkaError> {
     let (mut unfinished, mut places) = (BTreeMap::new(), TopicPartitionList::new());
     for partition in partitions {
-        unfinished.insert(partition, end(consumer, topic, partition));
-        places.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
+        // Fails while a partition that was just made has no leader.
+        let (_, end) = consumer.fetch_watermarks(topic, partition, ANSWER)?;
+        unfinished.insert(partition, end);
+        places.add_partition_offset(topic, partition, Offset::Beginning)?;
     }
-    consumer.assign(&places).unwrap();
-    let (mut records, mut trouble) = (Vec::new(), None);
-    let deadline = Instant::now() + PATIENCE;
+    consumer.assign(&places)?;
+    let (mut records, mut came) = (Vec::new(), Instant::now());
     while !unfinished.is_empty() {
-        let late = Instant::now() > deadline;
-        assert!(!late, "no end of `{topic}` in sight after {PATIENCE:?}: {trouble:?}");
         match consumer.poll(std::time::Duration::from_millis(100)) {
             Some(Ok(message)) => {
                 let partition = message.partition();
@@ -361,39 +377,27 @@ fn read_topic(
                     unfinished.remove(&partition);
                 }
                 records.push(Record::from(&message));
+                came = Instant::now();
             }
             // A watermark also counts the markers of transactions, which no reader sees: so this is
             // the end wherever nobody writes.
             Some(Err(KafkaError::PartitionEOF(partition))) => drop(unfinished.remove(&partition)),
-            // A broker that was just thawed closes connections; the client makes new ones by itself.
-            Some(Err(error)) if connections_only(&error) => trouble = Some(error),
-            Some(Err(error)) => panic!("cannot read `{topic}`: {error}"),
+            Some(Err(error)) => return Err(error),
+            None if came.elapsed() > ANSWER => {
+                return Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut));
+            }
             None => {}
         }
     }
     records.sort_by_key(|record| (record.partition, record.offset));
-    records
+    Ok(records)
 }
 
 /// Whether an error only says that connections ended, which librdkafka tells and then mends (its manual
 /// calls these two informational).
 pub(super) fn connections_only(error: &KafkaError) -> bool {
-    use rdkafka::types::RDKafkaErrorCode::{AllBrokersDown, BrokerTransportFailure};
+    use RDKafkaErrorCode::{AllBrokersDown, BrokerTransportFailure};
     matches!(error.rdkafka_error_code(), Some(AllBrokersDown | BrokerTransportFailure))
-}
-
-/// The offset after the last record; waits for the leader of a partition that was just made.
-#[track_caller]
-fn end(consumer: &BaseConsumer, topic: &str, partition: i32) -> i64 {
-    let mut refusal = None;
-    let end = within(PATIENCE, || match consumer.fetch_watermarks(topic, partition, PATIENCE) {
-        Ok((_, end)) => Some(end),
-        Err(error) => {
-            refusal = Some(error);
-            None
-        }
-    });
-    end.unwrap_or_else(|| panic!("no end of `{topic}`/{partition}: {refusal:?}"))
 }
 
 impl Drop for Kafka {
