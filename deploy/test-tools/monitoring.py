@@ -39,6 +39,7 @@ FILLED_BY = {
     "Bad rows and dead letters": "load",
     "Time until the slot can be lost": "load",
     "Events": "load",
+    "Events by shard": "load",
     "Consumers: not read for": "load",
     "Consumers: not read": "load",
     "Rebalances": "load",
@@ -173,6 +174,8 @@ def panels():
                 continue
             for number, target in enumerate(panel["targets"]):
                 expression = target["expr"]
+                # The connector here has one stream, which is no shard.
+                expression = expression.replace('shard!=""', 'shard=""')
                 for name, value in {"$__rate_interval": "5s", "$namespace": ".*", "$connector": "shop", ":15s]": ":1s]"}.items():
                     expression = expression.replace(name, value)
                 yield path.stem, panel["title"], number, expression

@@ -14,12 +14,6 @@ use super::librdkafka::{self, ClientError, Seated};
 
 pub use super::librdkafka::{Described as State, Member};
 
-/// How long a client believes what it was told of leaders, milliseconds. By default that is 15 minutes,
-/// and meanwhile it asks a broker that is away: after a failure librdkafka asks anew only about topics
-/// that a client has opened (rdkafka_request.c, `rd_kafka_metadata_refresh_known_topics`), and this one
-/// opens none.
-const LEADER_AGE_MS: &str = "5000";
-
 /// The pause before a question is asked again.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -108,7 +102,6 @@ impl Group {
             .set("enable.auto.offset.store", "false")
             .set("isolation.level", "read_committed")
             .set("allow.auto.create.topics", "false")
-            .set("metadata.max.age.ms", LEADER_AGE_MS)
             .consumer()?;
         Ok(Self { consumer, name: name.to_owned() })
     }

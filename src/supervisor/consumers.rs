@@ -211,9 +211,9 @@ impl Watched {
         })
     }
 
-    /// Leaves a client to the end of the process. One that is destroyed while a question to a broker
-    /// that is away has not come back ends the whole process (seen: `rd_kafka_enq_once_del_source_return:
-    /// Assertion eonce->refcnt > 0 failed`, librdkafka 2.12.1).
+    /// Leaves a client to the end of the process, where a question to a broker that is away may be out:
+    /// librdkafka 2.12.1 has been seen to end the process by an assertion about such a question
+    /// (`rd_kafka_enq_once_del_source_return: Assertion eonce->refcnt > 0`).
     fn leave_client(&mut self) {
         std::mem::forget(self.client.take());
     }

@@ -11,8 +11,6 @@ use serde_json::Value;
 use crate::servers::walpost::Walpost;
 use crate::servers::{Kafka, Postgres, Settings, until};
 
-mod three_brokers;
-
 fn consumer(kafka: &Kafka, group: &str, topic: &str) -> BaseConsumer {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", kafka.bootstrap())
