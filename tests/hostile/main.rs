@@ -27,6 +27,9 @@ mod mutator;
 #[cfg(test)]
 mod pgoutput;
 #[cfg(test)]
+#[path = "../spec/oracle/random.rs"]
+mod random;
+#[cfg(test)]
 #[path = "../corpus/recorded.rs"]
 #[expect(dead_code, reason = "the test that records uses the rest")]
 mod recorded;

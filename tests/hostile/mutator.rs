@@ -2,26 +2,9 @@
 
 use std::ops::Range;
 
-/// Random numbers from a seed: SplitMix64 (Steele, Lea, Flood 2014), good enough for choices.
-#[derive(Clone, Debug)]
-pub(crate) struct Random(u64);
+pub(crate) use crate::random::Random;
 
 impl Random {
-    /// The numbers of one case.
-    pub(crate) fn new(seed: u64, case: u64) -> Self {
-        let mut random = Self(seed ^ case.wrapping_mul(0xD134_2543_DE82_EF95));
-        random.next();
-        random
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        bits ^ (bits >> 31)
-    }
-
     /// A number below `end`, or 0.
     pub(crate) fn below(&mut self, end: usize) -> usize {
         let end = u64::try_from(end.max(1)).unwrap();

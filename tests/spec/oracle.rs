@@ -19,6 +19,7 @@
 pub(crate) use self::checkpoints::{Checkpoint, Checkpoints, lsn};
 pub(crate) use self::commits::{Commits, Place};
 pub(crate) use self::deliveries::{Deliveries, Repeats};
+pub(crate) use self::random::Random;
 pub(crate) use self::workload::Workload;
 
 use super::servers::{Database, Kafka, Settings};
@@ -28,6 +29,7 @@ mod commits;
 mod deliveries;
 #[cfg(not(feature = "crash-points"))] // The oracle is tried once, by `spec`.
 mod proof;
+mod random;
 mod reader;
 mod workload;
 
@@ -131,26 +133,7 @@ pub(crate) fn seed() -> u64 {
     seed
 }
 
-/// Random numbers from a seed: SplitMix64 (Steele, Lea, Flood 2014), good enough for choices.
-#[derive(Clone, Debug)]
-pub(crate) struct Random(u64);
-
 impl Random {
-    /// The `stream`th sequence of `seed`.
-    pub(crate) fn new(seed: u64, stream: u64) -> Self {
-        let mut random = Self(seed ^ stream.wrapping_mul(0xD134_2543_DE82_EF95));
-        random.next();
-        random
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        bits ^ (bits >> 31)
-    }
-
     /// A number of `from..=to`.
     pub(crate) fn between(&mut self, from: u64, to: u64) -> u64 {
         from + self.next() % (to - from + 1)
