@@ -1,7 +1,8 @@
-"""Follows a page of the docs command by command:  follow.py PAGE ROOM
+"""Follows a page of the docs command by command:  follow.py PAGE ROOM LEAST
 
 Runs its ```sh blocks as one script, from the root of the repository, with TMPDIR in ROOM; each line of a ```text
 block must be in what the ```sh block before it has said. The first block builds walpost, which must be in the PATH.
+LEAST: how many such lines there are at least, so that a page that lost its blocks is noticed.
 """
 
 import os
@@ -9,7 +10,7 @@ import re
 import subprocess
 import sys
 
-page, room = sys.argv[1:]
+page, room, least = sys.argv[1:]
 name = os.path.basename(page)
 blocks = re.findall(r"^```(sh|text)\n(.*?)^```$", open(page).read(), re.M | re.S)
 assert "cargo build" in blocks[0][1], f"the first block of {name} builds walpost"
@@ -34,4 +35,6 @@ parts = dict(zip(range(1, number + 1), re.split(r"^== block \d+\n", said, flags=
 for number, line in expected:
     if line not in parts[number]:
         sys.exit(f"{said}\nblock {number} of {name} never says: {line}")
+if len(expected) < int(least):
+    sys.exit(f"only {len(expected)} lines of {name} were compared")
 print(f"{name} says what happens, in {len(expected)} lines", file=sys.stderr)

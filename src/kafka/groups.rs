@@ -1,5 +1,6 @@
 //! Consumer groups: where they stand in topics, and setting them somewhere else.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -13,6 +14,15 @@ use super::client::{ANSWER_LIMIT, Auxiliary};
 use super::librdkafka::{self, ClientError, Seated};
 
 pub use super::librdkafka::{Described as State, Member};
+
+/// How long a client believes what it was told of leaders, milliseconds. By default that is 15 minutes,
+/// and meanwhile it asks a broker that is away: after a failure librdkafka asks anew only about topics
+/// that a client has opened (rdkafka_request.c, `rd_kafka_metadata_refresh_known_topics`), and this one
+/// opens none.
+const LEADER_AGE_MS: &str = "5000";
+
+/// How long one of the brokers may take to say who is in a group, before the next is asked.
+const BROKER_LIMIT: Duration = Duration::from_secs(5);
 
 /// The pause before a question is asked again.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -81,6 +91,8 @@ impl Topics<'_> {
 pub struct Group {
     consumer: Seated<BaseConsumer>,
     name: String,
+    /// The broker that was its coordinator when it was last asked.
+    coordinator: Cell<Option<i32>>,
 }
 
 impl std::fmt::Debug for Group {
@@ -102,16 +114,47 @@ impl Group {
             .set("enable.auto.offset.store", "false")
             .set("isolation.level", "read_committed")
             .set("allow.auto.create.topics", "false")
+            .set("metadata.max.age.ms", LEADER_AGE_MS)
             .consumer()?;
-        Ok(Self { consumer, name: name.to_owned() })
+        Ok(Self { consumer, name: name.to_owned(), coordinator: Cell::new(None) })
     }
 
-    /// Whether it is at work, and who is in it. Blocks.
+    /// Whether it is at work, and who is in it: asks the broker that knew it the last time, and the
+    /// others where that one knows it no more, or does not answer. Blocks.
     ///
     /// # Errors
     /// The right Describe on the group is missing, or its coordinator does not answer.
     pub fn state(&self) -> Result<State, ClientError> {
-        librdkafka::describe_group(&self.consumer, &self.name, ANSWER_LIMIT)
+        let deadline = Instant::now() + ANSWER_LIMIT;
+        let left = || deadline.saturating_duration_since(Instant::now());
+        let before = self.coordinator.take();
+        let mut failure = None;
+        let mut ask = |broker| {
+            let limit = left().clamp(PAUSE, BROKER_LIMIT);
+            match librdkafka::describe_group(&self.consumer, &self.name, broker, limit) {
+                // One that does not answer may be the coordinator: those that do say that they are not.
+                Err(error) if is_elsewhere(&error) => _ = failure.get_or_insert(error),
+                Err(error) if is_silence(&error) => failure = Some(error),
+                answer => {
+                    self.coordinator.set(answer.is_ok().then_some(broker));
+                    return Some(answer);
+                }
+            }
+            None
+        };
+        if let Some(answer) = before.and_then(&mut ask) {
+            return answer;
+        }
+        let metadata = self.consumer.fetch_metadata(None, left().max(PAUSE))?;
+        let brokers = metadata.brokers().iter().map(|broker| broker.id());
+        let others = brokers.filter(|broker| Some(*broker) != before);
+        if let Some(answer) = others.take_while(|_| !left().is_zero()).find_map(&mut ask) {
+            return answer;
+        }
+        Err(failure.unwrap_or_else(|| ClientError {
+            code: RDKafkaErrorCode::CoordinatorNotAvailable,
+            message: "Kafka named no broker".to_owned(),
+        }))
     }
 
     /// Where it stands. Blocks.
@@ -259,6 +302,26 @@ pub fn passes(error: &ClientError) -> bool {
         RDKafkaErrorCode::CoordinatorLoadInProgress
             | RDKafkaErrorCode::CoordinatorNotAvailable
             | RDKafkaErrorCode::NotCoordinator
+    )
+}
+
+/// Nobody has answered, which takes until the question's limit.
+#[must_use]
+pub fn is_silence(error: &ClientError) -> bool {
+    matches!(
+        error.code,
+        RDKafkaErrorCode::OperationTimedOut
+            | RDKafkaErrorCode::RequestTimedOut
+            | RDKafkaErrorCode::BrokerTransportFailure
+            | RDKafkaErrorCode::AllBrokersDown
+    )
+}
+
+/// The broker that was asked is not the group's coordinator.
+fn is_elsewhere(error: &ClientError) -> bool {
+    matches!(
+        error.code,
+        RDKafkaErrorCode::NotCoordinator | RDKafkaErrorCode::CoordinatorNotAvailable
     )
 }
 

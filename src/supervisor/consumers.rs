@@ -11,12 +11,13 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rdkafka::types::RDKafkaErrorCode;
 use tokio::time::Instant;
 
 use crate::config::{Config, Delivery};
 use crate::kafka::client::auxiliary;
-use crate::kafka::groups::{Group, Place, Rebalances, Standing, Standings, Topics, means, passes};
+use crate::kafka::groups::{
+    Group, Place, Rebalances, Standing, Standings, Topics, is_silence, means, passes,
+};
 use crate::kafka::librdkafka::ClientError;
 use crate::kafka::options::KafkaOptions;
 use crate::kafka::unread::{MOMENTS, Samples, Search};
@@ -70,11 +71,9 @@ pub(super) fn watch(config: &Config, topics: Vec<KnownTopics>, teller: Teller) -
             watch.look();
             match stopped.recv_timeout(POLL) {
                 Err(RecvTimeoutError::Timeout) => {}
-                Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
             }
         }
-        // The process is about to end.
-        watch.groups.iter_mut().for_each(Watched::leave_client);
     };
     match std::thread::Builder::new().name("consumer-groups".to_owned()).spawn(work) {
         Ok(_) => Some(Watching { _stop: stop, kafka }),
@@ -122,17 +121,6 @@ impl Watch {
         self.begin = unanswered.map_or(0, |place| (self.begin + place + 1) % count);
         tell(&self.teller, &self.groups);
     }
-}
-
-/// Nobody has answered, which takes until the question's limit.
-fn is_silence(error: &ClientError) -> bool {
-    matches!(
-        error.code,
-        RDKafkaErrorCode::OperationTimedOut
-            | RDKafkaErrorCode::RequestTimedOut
-            | RDKafkaErrorCode::BrokerTransportFailure
-            | RDKafkaErrorCode::AllBrokersDown
-    )
 }
 
 fn tell(teller: &Teller, groups: &[Watched]) {
@@ -189,9 +177,6 @@ impl Watched {
         transactional: bool,
     ) -> Result<Found, ClientError> {
         if self.client.as_ref().is_none_or(|(with, _)| with != kafka) {
-            if self.told.trouble.is_some() {
-                self.leave_client();
-            }
             let client = Group::new(&auxiliary(kafka, name), &self.told.group)?;
             self.client = Some((kafka.clone(), client));
         }
@@ -209,13 +194,6 @@ impl Watched {
             state: state.word,
             topics: by_topic(partitions, &standings, (now, transactional)),
         })
-    }
-
-    /// Leaves a client to the end of the process, where a question to a broker that is away may be out:
-    /// librdkafka 2.12.1 has been seen to end the process by an assertion about such a question
-    /// (`rd_kafka_enq_once_del_source_return: Assertion eonce->refcnt > 0`).
-    fn leave_client(&mut self) {
-        std::mem::forget(self.client.take());
     }
 
     fn conclude(&mut self, looked: Result<Found, ClientError>) {

@@ -11,6 +11,8 @@ use serde_json::Value;
 use crate::servers::walpost::Walpost;
 use crate::servers::{Kafka, Postgres, Settings, until};
 
+mod three_brokers;
+
 fn consumer(kafka: &Kafka, group: &str, topic: &str) -> BaseConsumer {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", kafka.bootstrap())
@@ -183,4 +185,37 @@ fn a_frozen_kafka_is_named_and_the_relay_goes_on_as_soon_as_it_answers() {
     walpost.terminate();
     walpost.wait_for(Duration::from_secs(60));
     kafka.thaw();
+}
+
+/// librdkafka ends the process over a question for a group's coordinator that has ended without an answer,
+/// when the coordinator is there again, unless the broker to ask was named.
+#[test]
+fn kafka_may_be_away_for_longer_than_a_question_for_a_group_waits() {
+    let (database, kafka) = (Postgres::newest().database("groups_away"), Kafka::start());
+    database.create_outbox();
+    let (topic, group) = (format!("{}.order", database.name()), format!("{}.g", database.name()));
+    kafka.make_topic(&topic, 1, &[]);
+    let mut walpost =
+        Settings::new(&database, &kafka).env("WALPOST_CONSUMER_GROUPS", &group).start();
+    walpost.wait_until_ready();
+    let well = || {
+        until("the group to be looked at", || {
+            let shown = shown(&walpost, &group);
+            (shown["trouble"].is_null() && shown["state"].is_string()).then_some(())
+        });
+    };
+    for away in 0..2 {
+        well();
+        kafka.kill();
+        until("a question that ends without an answer", || {
+            let log = walpost.log();
+            (log.matches("a consumer group cannot be looked at").count() > away).then_some(())
+        });
+        kafka.start_again();
+        database.insert_rows("order", 1 + 5 * u32::try_from(away).unwrap(), 5, 1);
+        kafka.wait_for_records(&topic, 5 * (away + 1));
+    }
+    well();
+    walpost.terminate();
+    assert_eq!(walpost.wait(), 0);
 }

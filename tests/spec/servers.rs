@@ -24,7 +24,6 @@ pub(crate) use self::record::Record;
 pub(crate) use self::walpost::Settings;
 
 mod admin;
-#[cfg(feature = "crash-points")] // Three brokers, of tests/torture.
 pub(crate) mod cluster;
 mod database;
 pub(crate) mod http;

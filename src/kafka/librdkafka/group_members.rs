@@ -2,9 +2,17 @@
 //!
 //! The `rdkafka` crate offers only the old question for groups, which asks every broker, knows
 //! nothing of groups of the newer protocol (KIP-848), and leaves out in silence a group that we
-//! may not see. This one asks the group's coordinator, and says all of it.
+//! may not see. This one says all of it.
+//!
+//! librdkafka would find the group's coordinator by itself, and must not be let: where that takes
+//! longer than the question may wait, it goes on after the question has ended, and as soon as the
+//! coordinator is there it uses what was freed with the question, and ends the process
+//! (`rd_kafka_enq_once_del_source_return: Assertion eonce->refcnt > 0`; 2.12.1, issue 4605 of
+//! librdkafka, pull request 5397). A question to a broker that is named takes another way
+//! (rdkafka_admin.c, `rd_kafka_admin_worker`): whoever asks tries the brokers.
 
 use std::ffi::CString;
+use std::ptr;
 use std::time::Duration;
 
 use rdkafka::bindings as rd;
@@ -33,13 +41,15 @@ pub struct Member {
     pub partitions: Vec<(String, i32)>,
 }
 
-/// Asks who is in a group. Blocks for `limit` and a second at most.
+/// Asks a broker who is in a group. Blocks for `limit` and a second at most.
 ///
 /// # Errors
-/// The right Describe on the group is missing, or its coordinator did not answer in time.
+/// The broker is not the group's coordinator, or did not answer in time; the right Describe on the
+/// group is missing.
 pub fn describe_group(
     client: &BaseConsumer,
     group: &str,
+    broker: i32,
     limit: Duration,
 ) -> Result<Described, ClientError> {
     let name = CString::new(group).map_err(|_| invalid("a group's name holds a NUL byte"))?;
@@ -47,6 +57,13 @@ pub fn describe_group(
     let kind = rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS;
     // SAFETY: the instance lives as long as the client, which outlives this call.
     let (options, queue) = unsafe { prepare(rk, kind, limit) }?;
+    // SAFETY: the options are alive; a null buffer of length 0 is allowed for the text of the error.
+    let named = unsafe {
+        rd::rd_kafka_AdminOptions_set_broker(options.as_ptr(), broker, ptr::null_mut(), 0)
+    };
+    if named != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+        return Err(error_of(named));
+    }
     let mut names = [name.as_ptr()];
     // SAFETY: one NUL-terminated name, which the question copies, as it does the options.
     unsafe {

@@ -81,6 +81,7 @@ impl Cluster {
     }
 
     /// Which broker leads the first partition of `topic`.
+    #[cfg(feature = "crash-points")]
     #[track_caller]
     pub(crate) fn leader(&self, topic: &str) -> usize {
         let leader = within(PATIENCE, || {
@@ -111,6 +112,7 @@ impl Cluster {
     }
 
     /// The broker that each partition prefers becomes its leader.
+    #[cfg(feature = "crash-points")]
     #[track_caller]
     pub(crate) fn elect_preferred(&self) {
         // Ends with an error where there is nothing to move.
