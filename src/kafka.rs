@@ -11,6 +11,7 @@ pub mod groups;
 pub mod inspect;
 pub mod librdkafka;
 pub mod login;
+mod opening;
 pub mod options;
 pub mod producer;
 mod prompt;

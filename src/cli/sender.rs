@@ -170,9 +170,9 @@ impl Sender {
             .question(name, patience)
             .map_err(|error| Failure::kafka(&doing, &error))?;
         match tokio::task::spawn_blocking(question).await {
-            Ok(Resolution::Known { topic, .. }) => {
+            Ok(Resolution::Known { topic, partitions }) => {
                 self.heed_limit(config, name).await;
-                Ok(Some(self.producer.learn(name, topic)))
+                Ok(Some(self.producer.learn(name, topic, partitions)))
             }
             Ok(Resolution::Unknown) => Ok(None),
             Ok(Resolution::Forbidden(error) | Resolution::Unanswered(error)) => {

@@ -121,7 +121,30 @@ impl Topic {
     pub fn address(&self) -> usize {
         self.handle.as_ptr().addr()
     }
+
+    /// Where `partitioner=murmur2_random` puts a key, of so many partitions.
+    #[must_use]
+    pub fn partition_of(&self, key: &[u8], partitions: usize) -> usize {
+        let count = i32::try_from(partitions).unwrap_or(i32::MAX).max(1);
+        let key = memory(Some(key));
+        // SAFETY: the topic is alive, the key is readable for its length during the call, and the two
+        // opaque pointers are not used by this partitioner (rdkafka.h).
+        let partition = unsafe {
+            rd::rd_kafka_msg_partitioner_murmur2(
+                self.handle.as_ptr(),
+                key.ptr,
+                key.size,
+                count,
+                ptr::null_mut(),
+                ptr::null_mut(),
+            )
+        };
+        usize::try_from(partition).unwrap_or(0)
+    }
 }
+
+/// `RD_KAFKA_PARTITION_UA` (rdkafka.h): the partitioner says which.
+const BY_KEY: i32 = -1;
 
 /// Confirmed records that follow each other under one tag and in one partition.
 #[derive(Clone, Copy)]
@@ -328,18 +351,20 @@ impl Client {
     /// record may be tried again after a delivery. Everything else ends this producer.
     pub fn produce<'a>(
         &self,
-        topic: &Topic,
+        (topic, partition): (&Topic, Option<i32>),
         key: Option<&[u8]>,
         value: Option<&[u8]>,
         headers: impl Iterator<Item = (&'a str, &'a [u8])>,
         tag: u64,
     ) -> Result<(), ClientError> {
         let headers = HeaderList::new(headers)?;
+        let partition = partition.unwrap_or(BY_KEY);
         let tag = ptr::without_provenance_mut::<c_void>(
             usize::try_from(tag).map_err(|_| invalid("a tag is wider than a pointer"))?,
         );
         let arguments = [
             vu(rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_RKT, Argument { rkt: topic.handle.as_ptr() }),
+            vu(rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_PARTITION, Argument { i32_: partition }),
             vu(
                 rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_MSGFLAGS,
                 Argument { i: rd::RD_KAFKA_MSG_F_COPY },
@@ -840,7 +865,11 @@ impl Event {
             // SAFETY: null or valid, as said.
             let Some(record) = (unsafe { record.as_ref() }) else { break };
             let tag = record._private.addr() as u64;
-            if record.err == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+            // librdkafka takes a record for delivered, without an answer for it, when a later one was
+            // (`rd_kafka_msgq_move_acked`, 2.12.1), or when the broker has seen its number before. Neither is
+            // certain: see `super::opening`.
+            let placed = record.offset >= 0;
+            if placed && record.err == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
                 let bytes = record.len.saturating_add(record.key_len) as u64;
                 let (topic, partition) = (record.rkt.addr(), record.partition);
                 let here = (tag, topic, partition);
@@ -863,7 +892,14 @@ impl Event {
                 }
                 // SAFETY: a delivery report has a topic, which lives as long as the record.
                 let topic = text(unsafe { rd::rd_kafka_topic_name(record.rkt) });
-                take(Happening::Failed { tag, topic, error: error_of(record.err) });
+                let error = match record.err {
+                    RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => ClientError {
+                        code: RDKafkaErrorCode::Inconsistent,
+                        message: "nobody has said where in the partition it is".to_owned(),
+                    },
+                    error => error_of(error),
+                };
+                take(Happening::Failed { tag, topic, error });
             }
         }
         if let Some(run) = run.take() {

@@ -6,12 +6,15 @@
 //! hand would put it behind later ones. A new generation starts from the checkpoint instead.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
 use rdkafka::types::RDKafkaErrorCode;
+use tokio::time::Instant;
 
 use super::client::Properties;
 use super::librdkafka::{Client, ClientError, Handle, Happening, Topic};
+use super::opening::Partitions;
 use super::prompt::{LINGER, Prompt};
 pub use super::refusal::is_authentication;
 use super::transaction::{self, Transactions, Turn};
@@ -54,8 +57,13 @@ pub struct Producer {
     prompt: Option<Prompt>,
     topics: Vec<Known>,
     by_name: HashMap<String, TopicId>,
+    by_address: HashMap<usize, TopicId>,
     /// The topic of the row before, since rows of one topic tend to follow each other.
     last: Option<(String, TopicId)>,
+    /// The last record that was offered waits for the first one of its partition.
+    waits: bool,
+    /// When it last looked at a clock.
+    now: Instant,
     /// In exactly-once.
     once: Option<Once>,
 }
@@ -75,6 +83,7 @@ struct Once {
 #[derive(Debug)]
 struct Known {
     topic: Topic,
+    partitions: Partitions,
     /// The largest batch, in bytes as sent.
     limit: usize,
 }
@@ -134,7 +143,10 @@ impl Producer {
             prompt,
             topics: Vec::new(),
             by_name: HashMap::new(),
+            by_address: HashMap::new(),
             last: None,
+            waits: false,
+            now: Instant::now(),
             once: None,
         })
     }
@@ -177,15 +189,20 @@ impl Producer {
         }
     }
 
-    /// Whether a record may be enqueued now: not between two transactions.
+    /// Whether a record may be enqueued now: not between two transactions, and not while the last one
+    /// that was offered waits for the first one of its partition.
     #[must_use]
     pub fn takes_records(&self) -> bool {
+        !self.waits && self.transactions_take_records()
+    }
+
+    fn transactions_take_records(&self) -> bool {
         self.once.as_ref().is_none_or(|once| once.transactions.takes_records())
     }
 
     /// Since when a transaction is open that takes records.
     #[must_use]
-    pub fn open_since(&self) -> Option<tokio::time::Instant> {
+    pub fn open_since(&self) -> Option<Instant> {
         self.once.as_ref().and_then(|once| once.transactions.open_since())
     }
 
@@ -256,17 +273,21 @@ impl Producer {
         self.topics.len() < TOPICS_MAX
     }
 
-    /// Remembers a topic that was found to exist.
+    /// Remembers a topic that was found to exist, with so many partitions.
     ///
     /// # Panics
     /// The handle is another client's.
-    pub fn learn(&mut self, name: &str, topic: Topic) -> TopicId {
+    pub fn learn(&mut self, name: &str, topic: Topic, partitions: usize) -> TopicId {
         assert!(self.client.owns(&topic), "a topic of another client");
         if let Some(known) = self.by_name.get(name) {
             return *known;
         }
         let id = TopicId(self.topics.len());
-        self.topics.push(Known { topic, limit: usize::MAX });
+        self.by_address.insert(topic.address(), id);
+        // Short lives are many, and each begins somewhere.
+        let first = usize::try_from(RandomState::new().hash_one(name) >> 32).unwrap_or(0);
+        let partitions = Partitions::new(partitions, first);
+        self.topics.push(Known { topic, partitions, limit: usize::MAX });
         self.by_name.insert(name.to_owned(), id);
         id
     }
@@ -302,8 +323,8 @@ impl Producer {
     /// Enqueues one record. See [`Client::produce`].
     ///
     /// # Errors
-    /// `QueueFull`: nothing was enqueued, try again after a delivery. Anything else ends the
-    /// generation.
+    /// `QueueFull`: nothing was enqueued, try again when it [takes records](Self::takes_records).
+    /// Anything else ends the generation.
     pub fn enqueue<'a>(
         &mut self,
         topic: TopicId,
@@ -312,17 +333,34 @@ impl Producer {
         headers: impl Iterator<Item = (&'a str, &'a [u8])>,
         tag: u64,
     ) -> Result<(), ClientError> {
-        let Some(Known { topic, .. }) = self.topics.get(topic.0) else {
+        let Some(Known { topic, partitions, .. }) = self.topics.get_mut(topic.0) else {
             return Err(ClientError {
                 code: RDKafkaErrorCode::UnknownTopic,
                 message: "a topic of another producer".to_owned(),
             });
         };
-        let Some(once) = &mut self.once else {
-            return self.client.produce(topic, key, value, headers, tag);
+        let (index, chosen) = match key {
+            Some(key) => (topic.partition_of(key, partitions.count()), None),
+            None => {
+                let index = partitions.without_key();
+                (index, i32::try_from(index).ok())
+            }
         };
-        once.transactions.before_record(&self.client)?;
-        self.client.produce(topic, key, value, headers, tag)?;
+        let client = &self.client;
+        self.waits = !partitions.takes(index, self.now, || client.unreported() == 0);
+        if self.waits {
+            self.hurry();
+            return Err(ClientError {
+                code: RDKafkaErrorCode::QueueFull,
+                message: "the first record of its partition is not confirmed yet".to_owned(),
+            });
+        }
+        let to = (&*topic, chosen);
+        let Some(once) = &mut self.once else {
+            return client.produce(to, key, value, headers, tag);
+        };
+        once.transactions.before_record(client)?;
+        client.produce(to, key, value, headers, tag)?;
         once.transactions.enqueued();
         Ok(())
     }
@@ -340,6 +378,7 @@ impl Producer {
     /// # Errors
     /// An I/O error of the wake-up pipe.
     pub async fn woken(&mut self) -> std::io::Result<()> {
+        self.now = Instant::now();
         let Some(once) = &mut self.once else { return self.client.woken().await };
         tokio::select! {
             biased;
@@ -354,7 +393,14 @@ impl Producer {
     /// Takes what happened. See [`Client::happenings`]. In exactly-once, a record is `Delivered`
     /// when its transaction is committed, and the checkpoint record after all others.
     pub fn happenings(&mut self, mut take: impl FnMut(Happening)) {
-        let Some(once) = &mut self.once else { return self.client.happenings(take) };
+        self.now = Instant::now();
+        self.waits = false;
+        let Some(once) = &mut self.once else {
+            return self.client.happenings(|happening| {
+                opened(&self.by_address, &mut self.topics, &happening, self.now);
+                take(happening);
+            });
+        };
         for turn in once.told.drain(..) {
             match turn {
                 Turn::Committed => {
@@ -370,6 +416,7 @@ impl Producer {
                             std::mem::replace(&mut self.topics, topics),
                         );
                         dismiss(before);
+                        self.by_address = addresses(&self.topics);
                         once.renewed = true;
                     }
                     Err(error) => take(Happening::Transaction(error)),
@@ -378,6 +425,7 @@ impl Producer {
         }
         let transactions = &mut once.transactions;
         self.client.happenings(|happening| {
+            opened(&self.by_address, &mut self.topics, &happening, self.now);
             if let Some(happening) = transactions.keep_back(happening) {
                 take(happening);
             }
@@ -464,6 +512,24 @@ fn dismiss(client: impl Send + 'static) {
     }
 }
 
+/// A partition that has confirmed a record is open from then on.
+fn opened(
+    by_address: &HashMap<usize, TopicId>,
+    topics: &mut [Known],
+    happening: &Happening,
+    now: Instant,
+) {
+    if let Happening::Delivered { topic, partition, .. } = happening
+        && let Some(known) = by_address.get(topic).and_then(|id| topics.get_mut(id.0))
+    {
+        known.partitions.confirmed(*partition, now);
+    }
+}
+
+fn addresses(topics: &[Known]) -> HashMap<usize, TopicId> {
+    topics.iter().enumerate().map(|(id, known)| (known.topic.address(), TopicId(id))).collect()
+}
+
 /// The same topics of another client, in the same order, and what they take.
 fn renewed(
     by_name: &HashMap<String, TopicId>,
@@ -473,13 +539,15 @@ fn renewed(
     let mut names: Vec<_> = by_name.iter().map(|(name, id)| (id.0, name)).collect();
     names.sort_unstable();
     let again = |((_, name), known): ((usize, &String), &Known)| {
-        client.topic(name).map(|topic| Known { topic, limit: known.limit })
+        let again =
+            |topic| Known { topic, partitions: known.partitions.again(), limit: known.limit };
+        client.topic(name).map(again)
     };
     names.into_iter().zip(before).map(again).collect()
 }
 
 fn resolve(handle: &Handle, topic: Topic, patience: Duration) -> Resolution {
-    let deadline = tokio::time::Instant::now() + patience;
+    let deadline = Instant::now() + patience;
     loop {
         let metadata = match handle.metadata(&topic, Duration::from_secs(5)) {
             Ok(metadata) => metadata,
@@ -493,7 +561,7 @@ fn resolve(handle: &Handle, topic: Topic, patience: Duration) -> Resolution {
                 return Resolution::Forbidden(error);
             }
             // Unknown so far, or being created and without a leader.
-            _ if tokio::time::Instant::now() >= deadline => return Resolution::Unknown,
+            _ if Instant::now() >= deadline => return Resolution::Unknown,
             _ => std::thread::sleep(Duration::from_millis(50)),
         }
     }
@@ -573,7 +641,7 @@ mod tests {
         // Not in the order of their names.
         for (name, limit) in [("z", 1), ("a", 2), ("m", 3)] {
             let topic = producer.client.topic(name).expect("a name");
-            let id = producer.learn(name, topic);
+            let id = producer.learn(name, topic, 1);
             producer.limit(id, limit);
         }
         let fresh = properties.client().expect("properties");

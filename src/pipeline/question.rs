@@ -117,7 +117,7 @@ impl Pipeline {
                 self.settings.known_topics.add(&name, partitions);
                 let count = self.rows.teller.topic_of(&name, partitions);
                 self.counts.insert(topic.address(), Arc::clone(&count));
-                let id = self.rows.producer.learn(&name, topic);
+                let id = self.rows.producer.learn(&name, topic, partitions);
                 self.rows.keys.learn(id, count);
                 self.takes_batches_of(&name, id, answer.limit);
             }

@@ -315,7 +315,7 @@ async fn own_topic(config: &Config, producer: &mut Producer) -> Result<TopicId, 
         .await
         .map_err(|error| Failure::again("internal", error.to_string()))?;
     match answer {
-        Resolution::Known { topic, partitions: 1 } => Ok(producer.learn(name, topic)),
+        Resolution::Known { topic, partitions: 1 } => Ok(producer.learn(name, topic, 1)),
         Resolution::Known { partitions, .. } => Err(Failure::halt(
             HaltCode::NotReady,
             format!("the checkpoint topic {name} has {partitions} partitions; it must have one"),

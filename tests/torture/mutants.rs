@@ -13,9 +13,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use walpost::mutant::Mutant;
 
 use self::scenes::{
-    clean_stop, dead_letters, drained_queue, first_start, half_transaction, late_record,
-    lost_publication, open_transaction, refused_record, silent_broker, standby, stored_with_rows,
-    unread_checkpoint,
+    clean_stop, dead_letters, drained_queue, first_batch, first_start, half_transaction,
+    late_record, lost_publication, open_transaction, refused_record, silent_broker, standby,
+    stored_with_rows, unread_checkpoint,
 };
 use crate::crash::message;
 use crate::oracle::knob;
@@ -63,6 +63,7 @@ fn noticed(mutant: Mutant) -> ((&'static str, Shown), &'static str) {
         Mutant::NewestByOffset => (scene!(late_record), "is not at work"),
         Mutant::TwoTransactions => (scene!(stored_with_rows), "came twice"),
         Mutant::NotPurged => (scene!(drained_queue), "came again"),
+        Mutant::OpenAtOnce => (scene!(first_batch), "out of order"),
         Mutant::PhaseNotRecorded => (scene!(first_start), "are missing"),
         Mutant::NotWatched => (scene!(lost_publication), "did not halt"),
         Mutant::LetterNotCounted => (scene!(dead_letters), "began anew"),
@@ -93,7 +94,12 @@ pub(crate) const IMPOSSIBLE: &[(&str, &str)] = &[
 #[test]
 fn every_mistake_is_noticed() {
     let wish = wish();
-    let handful = [Mutant::TwoTransactions, Mutant::LetterNotCounted, Mutant::NoFinalStatus];
+    let handful = [
+        Mutant::TwoTransactions,
+        Mutant::OpenAtOnce,
+        Mutant::LetterNotCounted,
+        Mutant::NoFinalStatus,
+    ];
     let mut controlled: Vec<Shown> = Vec::new();
     let mut escaped = Vec::new();
     let mut tried = 0;

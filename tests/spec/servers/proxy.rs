@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use super::{PATIENCE, until};
 
 /// Request kinds by their number in Kafka's protocol.
+const PRODUCE: i16 = 0;
 pub(crate) const INIT_PRODUCER_ID: i16 = 22;
 /// Ends a transaction.
 pub(crate) const END_TXN: i16 = 26;
@@ -42,6 +43,8 @@ struct State {
     rule: Option<(i16, usize, Held)>,
     /// The request that is held.
     held: Option<Vec<u8>>,
+    /// The topic whose next batch goes to one that is not there.
+    misnamed: Option<String>,
 }
 
 impl Proxy {
@@ -62,7 +65,18 @@ impl Proxy {
 
     /// From now on lets `passing` requests of a kind pass, and holds the next.
     pub(crate) fn hold(&self, kind: i16, passing: usize, held: Held) {
-        *self.shared.state() = State { rule: Some((kind, passing, held)), held: None };
+        *self.shared.state() = State { rule: Some((kind, passing, held)), ..State::default() };
+    }
+
+    /// The next batch for this topic is refused for a passing reason: the broker says that it has no
+    /// such topic, as one does that is just being told of it.
+    pub(crate) fn misname(&self, topic: &str) {
+        self.shared.state().misnamed = Some(topic.to_owned());
+    }
+
+    /// Whether that has come to pass.
+    pub(crate) fn has_misnamed(&self) -> bool {
+        self.shared.state().misnamed.is_none()
     }
 
     /// Waits until a request is held.
@@ -97,6 +111,17 @@ impl Proxy {
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn misname(&self, request: &mut [u8]) {
+        let mut state = self.state();
+        let Some(topic) = &state.misnamed else { return };
+        let name = topic.as_bytes();
+        let place = request.windows(name.len()).position(|window| window == name);
+        if let (Some(place), true) = (place, request.starts_with(&PRODUCE.to_be_bytes())) {
+            request[place + name.len() - 1] ^= 1;
+            state.misnamed = None;
+        }
     }
 
     /// What is to be done with this request, after the waiting where it has to wait; `Waiting` is
@@ -134,7 +159,8 @@ fn relay(mut client: TcpStream, shared: &Arc<Shared>) -> std::io::Result<()> {
         drop(std::io::copy(&mut answers, &mut back));
         drop(back.shutdown(Shutdown::Both));
     });
-    while let Ok(request) = read_frame(&mut client) {
+    while let Ok(mut request) = read_frame(&mut client) {
+        shared.misname(&mut request);
         match shared.judge(&request) {
             Held::Waiting => write_frame(&mut broker, &request)?,
             Held::Swallowed => {}

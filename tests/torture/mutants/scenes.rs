@@ -154,6 +154,39 @@ pub(super) fn refused_record(mistake: Mistake) {
     stop(walpost);
 }
 
+/// The first batch of a partition is refused by a broker that is just being told of the topic, and more
+/// batches wait behind it.
+pub(super) fn first_batch(mistake: Mistake) {
+    let (kafka, proxy, address) = Kafka::start_with_proxy();
+    let database = Postgres::newest().database("first_batch");
+    database.create_outbox();
+    let topic = format!("{}.order", database.name());
+    kafka.make_topic(&topic, 1, &[]);
+    let settings = mistake.settings(
+        &Settings::new(&database, &kafka)
+            .env("KAFKA_BOOTSTRAP_SERVERS", &address)
+            .env("KAFKA_PROP_BATCH_NUM_MESSAGES", "10"),
+    );
+    let walpost = settings.start();
+    at_work(&walpost, PATIENCE);
+    proxy.misname(&topic);
+    let rows = 2_000;
+    database.insert_rows("order", 0, rows, 7);
+    let rows = usize::try_from(rows).unwrap();
+    until("all rows", || {
+        let records = kafka.records(&topic);
+        let ids: std::collections::BTreeSet<_> =
+            records.iter().map(|record| record.header("ce_id").unwrap()).collect();
+        (ids.len() == rows).then_some(())
+    });
+    assert!(proxy.has_misnamed());
+    let numbers: Vec<_> =
+        kafka.records(&topic).iter().map(|it| it.value_json()["n"].as_u64().unwrap()).collect();
+    assert!(numbers.is_sorted(), "rows came out of order: {:?}", &numbers[..60]);
+    assert_eq!(numbers.len(), rows, "rows came twice");
+    stop(walpost);
+}
+
 /// A death with an open Kafka transaction. Its successor ends it, and goes on at once.
 pub(super) fn open_transaction(mistake: Mistake) {
     let mut scene = new_scene(mistake, Kafka::shared(), Mode::ExactlyOnce);
