@@ -374,8 +374,10 @@ impl Pipeline {
     /// Cancel safe: every arm is one cancel-safe receive. The order is the policy: what frees
     /// memory and moves the slot comes before what takes new work.
     async fn select(&mut self, drain: &mut watch::Receiver<bool>) -> Action {
-        if self.unread && self.may_take() && !self.status_is_due() {
-            return Action::Bytes(0);
+        // What has been read is dealt with before more is. The timer below is late by up to a
+        // millisecond, in which a socket under backlog would give tens of megabytes.
+        if self.unread && self.may_take() {
+            return if self.status_is_due() { Action::StatusDue } else { Action::Bytes(0) };
         }
         let may_read = self.may_take();
         let may_read_stream = may_read && self.snapshot.is_none();

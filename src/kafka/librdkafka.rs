@@ -892,12 +892,13 @@ impl Event {
                 }
                 // SAFETY: a delivery report has a topic, which lives as long as the record.
                 let topic = text(unsafe { rd::rd_kafka_topic_name(record.rkt) });
-                let error = match record.err {
-                    RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => ClientError {
+                let error = if record.err == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+                    ClientError {
                         code: RDKafkaErrorCode::Inconsistent,
                         message: "nobody has said where in the partition it is".to_owned(),
-                    },
-                    error => error_of(error),
+                    }
+                } else {
+                    error_of(record.err)
                 };
                 take(Happening::Failed { tag, topic, error });
             }

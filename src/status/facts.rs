@@ -102,7 +102,7 @@ pub struct Positions {
 pub struct InFlight {
     /// Events.
     pub events: u64,
-    /// Key, value, 256 bytes an event, and its headers with 64 bytes each.
+    /// Key, value, 512 bytes an event, and its headers with 64 bytes each.
     pub bytes: u64,
     /// `WALPOST_MAX_IN_FLIGHT`.
     pub limit_bytes: u64,

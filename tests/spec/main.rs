@@ -28,6 +28,8 @@ mod exactly_once;
 #[cfg(test)]
 mod failover;
 #[cfg(test)]
+mod first_batch;
+#[cfg(test)]
 mod groups;
 #[cfg(test)]
 mod halts;

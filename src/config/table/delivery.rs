@@ -62,7 +62,7 @@ pub(super) const VARIABLES: &[Variable] = &[
         "WALPOST_MAX_IN_FLIGHT",
         "16MiB",
         "64MiB",
-        "Read from Postgres and not yet confirmed by Kafka: key, value, 256 bytes an event, and \
+        "Read from Postgres and not yet confirmed by Kafka: key, value, 512 bytes an event, and \
          its headers with 64 bytes each.",
     )
     .size("64KiB", "16GiB"),
