@@ -113,17 +113,15 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn misname(&self, request: &mut [u8]) -> bool {
+    fn misname(&self, request: &mut [u8]) {
         let mut state = self.state();
-        let Some(topic) = &state.misnamed else { return false };
+        let Some(topic) = &state.misnamed else { return };
         let name = topic.as_bytes();
         let place = request.windows(name.len()).position(|window| window == name);
         if let (Some(place), true) = (place, request.starts_with(&PRODUCE.to_be_bytes())) {
             request[place + name.len() - 1] ^= 1;
             state.misnamed = None;
-            return true;
         }
-        false
     }
 
     /// What is to be done with this request, after the waiting where it has to wait; `Waiting` is
@@ -162,12 +160,7 @@ fn relay(mut client: TcpStream, shared: &Arc<Shared>) -> std::io::Result<()> {
         drop(back.shutdown(Shutdown::Both));
     });
     while let Ok(mut request) = read_frame(&mut client) {
-        if shared.misname(&mut request) {
-            // What the client sends before it has an answer is on its way before the refusal is.
-            client.set_read_timeout(Some(std::time::Duration::from_secs(1)))?;
-            drop(client.peek(&mut [0]));
-            client.set_read_timeout(None)?;
-        }
+        shared.misname(&mut request);
         match shared.judge(&request) {
             Held::Waiting => write_frame(&mut broker, &request)?,
             Held::Swallowed => {}
