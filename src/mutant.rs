@@ -58,7 +58,7 @@ mutants! {
     NewestByOffset "newest_by_offset" "The last checkpoint record counts, whatever its generation.";
     TwoTransactions "two_transactions" "Rows and their checkpoint stand in two Kafka transactions.";
     NotPurged "not_purged" "The producer goes on when its generation has ended.";
-    OpenAtOnce "open_at_once" "Several batches are sent to a partition that has confirmed nothing yet.";
+    OpenAtOnce "open_at_once" "More than one record is sent to a partition that has confirmed nothing yet.";
     PhaseNotRecorded "phase_not_recorded" "No record says that a snapshot has begun.";
     NotWatched "not_watched" "Nobody looks whether the publication is still the same.";
     LetterNotCounted "letter_not_counted" "A dead letter is not waited for.";

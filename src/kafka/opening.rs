@@ -2,17 +2,18 @@
 //!
 //! A broker that has nothing of a producer in a partition takes a batch with any sequence number (it
 //! cannot know that it is not the first: KIP-360; `ProducerAppendInfo.checkSequence` of Apache Kafka).
-//! So if the first batch is refused for a passing reason, as by a broker that has just been told
-//! that it leads the partition, and a second one is under way behind it, the second is written. To
+//! So if the first batch is refused for a passing reason, as by a broker that has just been told of
+//! the topic, and a later one gets in before the first is tried again, the later one is written. To
 //! librdkafka that means that the first one was written too, for a broker takes them in order: it
-//! reports the first as delivered (`rd_kafka_msgq_move_acked`, 2.12.1), and it is lost. Seen with
-//! Kafka 4.3.1: of 400 rows into a topic that was being made, the first 1 to 4 of one producer were
-//! missing, in 2 of about 2,000 starts, and every delivery report said otherwise.
+//! reports the first as delivered (`rd_kafka_msgq_move_acked`, 2.12.1), and it is lost. Seen with Kafka
+//! 4.3.1, in a topic that was just being made: the first batch of a producer in the log began with the
+//! sequence number 1, and every delivery report was a success. When a later batch gets in is a matter
+//! of time; the deliberate mistake `open_at_once` shows it in one try of a few.
 //!
-//! A record that waits for nobody's answer cannot be overtaken. Once one is confirmed the broker has
-//! a sequence number to compare with, which all replicas have too, and from then on it refuses
-//! what does not follow. It forgets after `producer.id.expiration.ms` (a day by default), so a partition
-//! that was silent for long is opened again.
+//! A record that is alone cannot be overtaken. Once it is confirmed the broker has a sequence number to
+//! compare with, which all replicas have too, and from then on it refuses what does not follow. It
+//! forgets after `producer.id.expiration.ms` (a day by default), so a partition that was silent for long
+//! is opened again.
 
 use std::time::Duration;
 

@@ -9,7 +9,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::Value;
 
 use crate::servers::walpost::Walpost;
-use crate::servers::{Kafka, Postgres, Settings, until};
+use crate::servers::{Database, Kafka, Postgres, Settings, until};
 
 mod three_brokers;
 
@@ -36,6 +36,17 @@ fn read(consumer: &BaseConsumer, count: usize) {
         left -= 1;
         (left == 0).then_some(())
     });
+}
+
+/// A walpost that looks at one group, the topic of its outbox, and the group.
+#[track_caller]
+fn watching(database: &Database, kafka: &Kafka) -> (Walpost, String, String) {
+    database.create_outbox();
+    let (topic, group) = (format!("{}.order", database.name()), format!("{}.g", database.name()));
+    kafka.make_topic(&topic, 1, &[]);
+    let mut walpost = Settings::new(database, kafka).env("WALPOST_CONSUMER_GROUPS", &group).start();
+    walpost.wait_until_ready();
+    (walpost, topic, group)
 }
 
 /// A number of a group, and of its topic where one is named.
@@ -150,12 +161,7 @@ fn what_lay_unread_before_the_relay_started_is_as_old_as_its_records() {
 #[test]
 fn a_frozen_kafka_is_named_and_the_relay_goes_on_as_soon_as_it_answers() {
     let (database, kafka) = (Postgres::newest().database("frozen_groups"), Kafka::start());
-    database.create_outbox();
-    let (topic, group) = (format!("{}.order", database.name()), format!("{}.g", database.name()));
-    kafka.make_topic(&topic, 1, &[]);
-    let mut walpost =
-        Settings::new(&database, &kafka).env("WALPOST_CONSUMER_GROUPS", &group).start();
-    walpost.wait_until_ready();
+    let (mut walpost, topic, group) = watching(&database, &kafka);
     database.insert_rows("order", 1, 5, 1);
     let reading = consumer(&kafka, &group, &topic);
     read(&reading, 2);
@@ -192,12 +198,7 @@ fn a_frozen_kafka_is_named_and_the_relay_goes_on_as_soon_as_it_answers() {
 #[test]
 fn kafka_may_be_away_for_longer_than_a_question_for_a_group_waits() {
     let (database, kafka) = (Postgres::newest().database("groups_away"), Kafka::start());
-    database.create_outbox();
-    let (topic, group) = (format!("{}.order", database.name()), format!("{}.g", database.name()));
-    kafka.make_topic(&topic, 1, &[]);
-    let mut walpost =
-        Settings::new(&database, &kafka).env("WALPOST_CONSUMER_GROUPS", &group).start();
-    walpost.wait_until_ready();
+    let (mut walpost, topic, group) = watching(&database, &kafka);
     let well = || {
         until("the group to be looked at", || {
             let shown = shown(&walpost, &group);
