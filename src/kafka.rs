@@ -3,6 +3,7 @@
 pub mod batch_limits;
 mod certificates;
 pub mod checkpoint;
+pub mod checkpoint_reader;
 pub mod checkpoint_topic;
 pub mod client;
 pub mod dead_letter;
@@ -18,6 +19,7 @@ mod prompt;
 pub mod reading;
 mod refusal;
 pub mod statistics;
+pub(crate) mod teardown;
 pub mod topics;
 pub mod transaction;
 pub mod unread;

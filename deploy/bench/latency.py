@@ -24,12 +24,12 @@ WARM_UP = 2
 STAMP = re.compile(rb'"stamp": ([0-9.]+)')
 
 
-def write(servers, rate):
+def write(servers, rate, seconds=LATENCY_SECONDS + WARM_UP):
     script = servers.folder / "insert.sql"
     script.write_text("\\set n random(1, 1000000)\n" + rows.STAMPED)
     clients = "8" if rate > 1_000 else "4"
     return subprocess.Popen([CLIENTS / "pgbench", "-n", "-c", clients, "-j", "2", "-R", str(rate), "-T",
-                             str(LATENCY_SECONDS + WARM_UP), "-M", "prepared", "-f", script, servers.url()],
+                             str(seconds), "-M", "prepared", "-f", script, servers.url()],
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 

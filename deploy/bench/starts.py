@@ -18,12 +18,19 @@ from watch import memory, say
 
 
 def first_event(servers, number):
-    """Milliseconds from the start of the program to its first record, with one row waiting; and what Postgres itself
-    takes to send it to pg_recvlogical."""
+    """Milliseconds from the start of a program that has run before to its first record, with one row waiting; and what
+    Postgres itself takes to send it to pg_recvlogical."""
     name, walpost = f"start_{number}", CONTESTANTS["walpost"]
     for slot in (name, f"{name}_floor"):
         rows.make_slot(servers, slot)
-    servers.sql("truncate outbox", f"{rows.INSERT} {rows.SELECT}1, 1) n")
+    servers.sql("truncate outbox")
+    consumer, topic = consumer_of(servers), f"{name}.order"
+    make_topic(servers, consumer, topic)
+    with open(servers.folder / f"{name}_before.log", "w") as log:
+        before = walpost.start(servers, name, log)
+        time.sleep(3)
+        walpost.stop(before, log)
+    servers.sql(f"{rows.INSERT} {rows.SELECT}1, 1) n")
     begun = time.time()
     reader = subprocess.Popen([CLIENTS / "pg_recvlogical", "-d", servers.url(), "-S", f"{name}_floor", "--start",
                                "--no-loop", "-f", "-", "-o", "proto_version=1", "-o", "publication_names=walpost"],
@@ -33,8 +40,6 @@ def first_event(servers, number):
     reader.terminate()
     reader.wait()
     with open(servers.folder / f"{name}.log", "w") as log:
-        consumer, topic = consumer_of(servers), f"{name}.order"
-        make_topic(servers, consumer, topic)
         begun = time.time()
         process = walpost.start(servers, name, log)
         while not (found := list(read(consumer, topic))):
@@ -59,7 +64,7 @@ def takeover(servers, number, kill):
         leader = walpost.start(servers, name, log)
         time.sleep(3)
         standby = walpost.start(servers, name, log, port=1)
-        writer = write(servers, 500)
+        writer = write(servers, 500, seconds=12)
         time.sleep(4)
         at = time.time()
         leader.send_signal(kill)

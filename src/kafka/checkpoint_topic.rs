@@ -25,7 +25,7 @@ use crate::mutant::{self, Mutant};
 const WINDOW: i64 = 1_000;
 
 /// Says what goes wrong, of which the end of the topic is nothing.
-struct Quiet;
+pub(super) struct Quiet;
 
 impl ClientContext for Quiet {
     fn error(&self, error: KafkaError, reason: &str) {
@@ -37,7 +37,8 @@ impl ClientContext for Quiet {
 
 impl ConsumerContext for Quiet {}
 
-type Reader = Seated<BaseConsumer<Quiet>>;
+/// A client that reads the topic.
+pub(super) type Reader = Seated<BaseConsumer<Quiet>>;
 
 /// What the topic says of one stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -148,42 +149,16 @@ pub fn survey(
     limit: Duration,
 ) -> Result<Stored, ReadError> {
     let consumer = consumer(config, &stream.name, "read_committed")?;
-    newest(&consumer, topic, stream, limit)
+    let bounds = consumer.fetch_watermarks(topic, 0, limit)?;
+    newest(&consumer, topic, stream, bounds, limit)
 }
 
-/// As [`survey`], but of all that anybody has written so far: as long as a transaction is open
-/// that writes to the topic, it is waited for, for `patience` at most. For whoever goes on from
-/// what is read.
-///
-/// The end that a consumer of committed records is told is that of the first open transaction, so
-/// the true one is asked for without that restriction, and first.
-///
-/// # Errors
-/// Kafka does not answer as it should; [`ReadError::Open`].
-pub fn survey_to_the_end(
-    config: Auxiliary,
-    topic: &str,
-    stream: &StreamId,
-    patience: Duration,
-    limit: Duration,
-) -> Result<Stored, ReadError> {
-    let everything = consumer(config.clone(), &stream.name, "read_uncommitted")?;
-    let (_, end) = everything.fetch_watermarks(topic, 0, limit)?;
-    let consumer = consumer(config, &stream.name, "read_committed")?;
-    let deadline = tokio::time::Instant::now() + patience;
-    loop {
-        let (_, committed) = consumer.fetch_watermarks(topic, 0, limit)?;
-        if committed >= end {
-            return newest(&consumer, topic, stream, limit);
-        }
-        if tokio::time::Instant::now() >= deadline {
-            return Err(ReadError::Open);
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-fn consumer(mut config: Auxiliary, name: &str, isolation: &str) -> Result<Reader, KafkaError> {
+/// A client that reads the topic.
+pub(super) fn consumer(
+    mut config: Auxiliary,
+    name: &str,
+    isolation: &str,
+) -> Result<Reader, KafkaError> {
     config
         // librdkafka wants a group for `assign`; no offset is ever committed to it.
         .set("group.id", format!("walpost.{name}"))
@@ -197,13 +172,14 @@ fn consumer(mut config: Auxiliary, name: &str, isolation: &str) -> Result<Reader
         .consumer_with(Quiet)
 }
 
-fn newest(
+/// What lies between these two offsets; the second one is behind the last record.
+pub(super) fn newest(
     consumer: &Reader,
     topic: &str,
     stream: &StreamId,
+    (low, high): (i64, i64),
     limit: Duration,
 ) -> Result<Stored, ReadError> {
-    let (low, high) = consumer.fetch_watermarks(topic, 0, limit)?;
     // Several streams write to one topic, each at its own pace, and the newest record of one that
     // stands still may lie anywhere.
     let near = if stream.shards > 1 { low } else { low.max(high - WINDOW) };

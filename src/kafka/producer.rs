@@ -17,6 +17,7 @@ use super::librdkafka::{Client, ClientError, Handle, Happening, Topic};
 use super::opening::Partitions;
 use super::prompt::{LINGER, Prompt};
 pub use super::refusal::is_authentication;
+use super::teardown::dismiss;
 use super::transaction::{self, Transactions, Turn};
 use crate::crash::{self, Point};
 use crate::mutant::{self, Mutant};
@@ -500,15 +501,6 @@ impl Producer {
         }
         self.client.purge();
         dismiss(self);
-    }
-}
-
-/// Takes a client down on a thread of its own, since librdkafka waits for its threads there.
-fn dismiss(client: impl Send + 'static) {
-    let spawned =
-        std::thread::Builder::new().name("kafka-teardown".to_owned()).spawn(move || drop(client));
-    if let Err(error) = spawned {
-        tracing::warn!(error = %error, "the producer is taken down in place");
     }
 }
 

@@ -4,6 +4,7 @@
 //! generation or a higher one is there that is not ours, another process claimed it, and this one
 //! releases the slot. Under the slot's lock that happens only when a frozen process wakes up.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::prepare::Watched;
@@ -12,6 +13,7 @@ use crate::crash::{self, Point};
 use crate::error::Failure;
 use crate::kafka::batch_limits::BATCH_SIZE;
 use crate::kafka::checkpoint::{Checkpoint, FORMAT, Phase, StreamId, Unreadable};
+use crate::kafka::checkpoint_reader::CheckpointReader;
 use crate::kafka::checkpoint_topic::{self, ReadError, Stored, UnreadableRecord};
 use crate::kafka::client::{Properties, auxiliary, producer_properties, transactional};
 use crate::kafka::producer::{Producer, Resolution, TOPIC_LIMIT, TopicId};
@@ -80,21 +82,25 @@ pub(super) async fn read(config: &Config) -> Result<Stored, Failure> {
 ///
 /// In exactly-once that is done first and always. In at-least-once only after a change of
 /// `WALPOST_DELIVERY`, since it needs rights that this mode does not.
-pub(super) async fn take_over(config: &Config, producer: &mut Producer) -> Result<Stored, Failure> {
+pub(super) async fn take_over(
+    config: &Config,
+    producer: &mut Producer,
+    reader: &Arc<CheckpointReader>,
+) -> Result<Stored, Failure> {
     if producer.is_transactional() {
         let doing = format!(
             "take over the transactional.id {}",
             transaction::id(&config.transactional_name())
         );
         if mutant::is(Mutant::ReadBeforeInit) {
-            let stored = readable(config, read_to_the_end(config, READ_LIMIT).await?);
+            let stored = readable(config, read_to_the_end(config, reader, READ_LIMIT).await?);
             producer.init().await.map_err(|error| Failure::kafka(&doing, &error))?;
             return stored;
         }
         producer.init().await.map_err(|error| Failure::kafka(&doing, &error))?;
         crash::at(Point::IdTakenOver);
     } else {
-        match read_to_the_end(config, Duration::ZERO).await {
+        match read_to_the_end(config, reader, Duration::ZERO).await {
             Ok(stored) if !stored.checkpoint.as_ref().is_some_and(|it| it.transactional) => {
                 return readable(config, stored);
             }
@@ -102,7 +108,7 @@ pub(super) async fn take_over(config: &Config, producer: &mut Producer) -> Resul
             Ok(_) | Err(_) => fence(config).await?,
         }
     }
-    readable(config, read_to_the_end(config, READ_LIMIT).await?)
+    readable(config, read_to_the_end(config, reader, READ_LIMIT).await?)
 }
 
 /// Ends what an exactly-once of before has left open, and keeps it from going on.
@@ -176,12 +182,22 @@ pub(super) async fn survey(config: &Config) -> Result<Stored, Failure> {
     answered(config, read.await)
 }
 
-async fn read_to_the_end(config: &Config, patience: Duration) -> Result<Stored, Failure> {
+/// Who reads the checkpoint before a claim, and reads it back after.
+pub(super) fn reader(config: &Config) -> Result<Arc<CheckpointReader>, Failure> {
     let client = auxiliary(&config.kafka, &config.name);
-    let (topic, stream) = (config.checkpoint_topic.clone(), stream_id(config));
-    let read = tokio::task::spawn_blocking(move || {
-        checkpoint_topic::survey_to_the_end(client, &topic, &stream, patience, READ_LIMIT)
-    });
+    let reader = CheckpointReader::new(&client, &config.checkpoint_topic, stream_id(config));
+    reader.map(Arc::new).map_err(|error| {
+        Failure::again("kafka_error", format!("failed to make a kafka client: {error}"))
+    })
+}
+
+async fn read_to_the_end(
+    config: &Config,
+    reader: &Arc<CheckpointReader>,
+    patience: Duration,
+) -> Result<Stored, Failure> {
+    let reader = Arc::clone(reader);
+    let read = tokio::task::spawn_blocking(move || reader.survey(patience, READ_LIMIT));
     answered(config, read.await)
 }
 
@@ -240,7 +256,7 @@ pub(super) fn unreadable(config: &Config, record: &UnreadableRecord) -> Failure 
 /// Claims the next generation, starting at the place of `base`.
 pub(super) async fn claim(
     config: &Config,
-    producer: &mut Producer,
+    (producer, reader): (&mut Producer, &Arc<CheckpointReader>),
     base: Checkpoint,
     (stored, facts, nonce): (&Stored, &Facts, &str),
 ) -> Result<(Checkpoint, TopicId), Failure> {
@@ -264,7 +280,7 @@ pub(super) async fn claim(
         .await
         .map_err(|error| Failure::kafka(doing, &error))?;
     crash::at(Point::ClaimWritten);
-    let again = readable(config, read_to_the_end(config, READ_LIMIT).await?)?;
+    let again = readable(config, read_to_the_end(config, reader, READ_LIMIT).await?)?;
     let ours = again
         .checkpoint
         .as_ref()

@@ -83,6 +83,7 @@ pub(super) async fn prepare(
             tracing::info!(slot = config.slot, "standby: another process is making the slot");
         }
         waits();
+        reached.producer.happenings(drop);
         tokio::time::sleep(LOCK_POLL).await;
     }
     // Another process may have been done between the look and the lock.
@@ -92,6 +93,14 @@ pub(super) async fn prepare(
         return Ok(Begun { watched, made: None });
     }
     make(config, reached, nonce).await
+}
+
+/// Publication and tables, where the slot is there and all is as it must be. Anything else is
+/// [`prepare`]'s to say.
+pub(super) async fn found(config: &Config, catalog: &Catalog) -> Option<Watched> {
+    catalog.slot(&config.slot).await.ok()??;
+    let publication = catalog.publication(&config.publication).await.ok()??;
+    examine(config, catalog, &publication).await.ok()
 }
 
 /// Looks at publication and tables; `None` when this is a first start, which is to make the slot.

@@ -11,10 +11,12 @@ use crate::config::{Config, Delivery};
 use crate::crash::{self, Point};
 use crate::error::Failure;
 use crate::kafka::batch_limits::{self, BatchLimits};
+use crate::kafka::checkpoint_reader::CheckpointReader;
 use crate::kafka::client::{ANSWER_LIMIT, auxiliary, producer_properties};
 use crate::kafka::floor::Moment;
 use crate::kafka::librdkafka::ClientError;
 use crate::kafka::producer::Producer;
+use crate::kafka::teardown::dismiss;
 use crate::kafka::topics::Topics;
 use crate::lsn::Lsn;
 use crate::mutant::{self, Mutant};
@@ -25,7 +27,7 @@ use crate::proof;
 use crate::status::{HaltCode, State};
 
 /// How often a standby looks whether the slot is free.
-const STANDBY_POLL: Duration = Duration::from_millis(200);
+const STANDBY_POLL: Duration = Duration::from_millis(50);
 
 /// How often a standby asks Kafka whether it is there.
 const STANDBY_KAFKA_POLL: Duration = Duration::from_secs(10);
@@ -59,6 +61,7 @@ pub(super) struct Reached {
     pub(super) catalog: Catalog,
     pub(super) server: Server,
     pub(super) producer: Producer,
+    pub(super) reader: Arc<CheckpointReader>,
     pub(super) cluster_id: String,
     /// How large the producer's batches get.
     pub(super) batch_size: usize,
@@ -71,25 +74,47 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         }
         let config = self.config.clone();
         self.read_doubted_limits(&config).await;
-        let mut reached = self.reach(&config).await?;
         let topics = Topics::new(&auxiliary(&config.kafka, &config.name)).map_err(|error| {
             Failure::again("kafka_error", format!("failed to make a kafka client: {error}"))
         })?;
-        claim::ensure_topic(&config, &topics).await?;
+        let reader = claim::reader(&config)?;
+        let prepared = Box::pin(self.prepare_with(config, &topics, &reader)).await;
+        dismiss((topics, reader));
+        prepared
+    }
+
+    async fn prepare_with(
+        &mut self,
+        config: Config,
+        topics: &Topics,
+        reader: &Arc<CheckpointReader>,
+    ) -> Result<Prepared, Failure> {
+        let mut reached = self.reach(&config, reader).await?;
+        // What was made before is all there, as a rule: both servers are asked at once.
+        let (ensured, found) = tokio::join!(
+            claim::ensure_topic(&config, topics),
+            first_start::found(&config, &reached.catalog)
+        );
+        ensured?;
         crash::at(Point::OwnTopicsMade);
-        let waits = || {
-            self.heartbeat.beat();
-            self.teller.status.set_state(State::Standby);
-            self.teller.kafka_contact();
+        get_ready(reader);
+        let first_start::Begun { watched, mut made } = match found {
+            Some(watched) => first_start::Begun { watched, made: None },
+            None => {
+                let waits = || {
+                    self.heartbeat.beat();
+                    self.teller.status.set_state(State::Standby);
+                    self.teller.kafka_contact();
+                };
+                first_start::prepare(&config, &mut reached, &self.nonce, waits).await?
+            }
         };
-        let first_start::Begun { watched, mut made } =
-            first_start::prepare(&config, &mut reached, &self.nonce, waits).await?;
         self.made_slot |= made.is_some();
         if mutant::is(Mutant::InitOnStandby) {
             let taken = reached.producer.init().await;
             taken.map_err(|error| Failure::kafka("take over the transactional.id", &error))?;
         }
-        let (mut stream, identity) = self.take_slot(&config, &reached, &mut made).await?;
+        let (mut stream, identity) = self.take_slot(&config, &mut reached, &mut made).await?;
         crash::at(Point::SlotTaken);
         let claimed = {
             let proof = self.prove_and_claim(&config, &mut reached, (&watched, &identity), made);
@@ -119,7 +144,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
     async fn take_slot(
         &self,
         config: &Config,
-        reached: &Reached,
+        reached: &mut Reached,
         made: &mut Option<Made>,
     ) -> Result<(ReplicationStream, Identity), Failure> {
         let mut maker = made.as_mut().and_then(|made| made.connection.take());
@@ -161,7 +186,11 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
     }
 
     /// Connects to both servers, side by side.
-    async fn reach(&self, config: &Config) -> Result<Reached, Failure> {
+    async fn reach(
+        &self,
+        config: &Config,
+        reader: &Arc<CheckpointReader>,
+    ) -> Result<Reached, Failure> {
         let create_topics = config.topic_partitions.is_none();
         let batch_size = self.batch_limits.batch_size(batch_limits::configured(&config.kafka));
         let mut producer = producer(config, create_topics, batch_size).map_err(|error| {
@@ -198,7 +227,8 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         let cluster_id = kafka?;
         ready(&server)?;
         first_start::divisible(config, &server)?;
-        Ok(Reached { catalog, server, producer, cluster_id, batch_size })
+        let reader = Arc::clone(reader);
+        Ok(Reached { catalog, server, producer, reader, cluster_id, batch_size })
     }
 
     /// Says why no broker answered, from what librdkafka reported meanwhile.
@@ -234,7 +264,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
     }
 
     /// Waits until nobody holds the slot.
-    async fn wait_for_slot(&self, config: &Config, reached: &Reached) -> Result<(), Failure> {
+    async fn wait_for_slot(&self, config: &Config, reached: &mut Reached) -> Result<(), Failure> {
         let mut asked_kafka = tokio::time::Instant::now();
         let mut waiting = false;
         loop {
@@ -254,10 +284,13 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
                 );
                 self.teller.status.set_state(State::Standby);
             }
+            // The producer is told something every few seconds, also when it does nothing.
+            reached.producer.happenings(drop);
             self.teller.standby(&reached.server, &slot);
             self.teller.postgres_contact(&reached.server);
             if asked_kafka.elapsed() >= STANDBY_KAFKA_POLL {
                 asked_kafka = tokio::time::Instant::now();
+                get_ready(&reached.reader);
                 let handle = reached.producer.handle();
                 let teller = self.teller.clone();
                 tokio::task::spawn_blocking(move || {
@@ -285,6 +318,12 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             Err(failure) => failure,
         }
     }
+}
+
+/// Lets the reader connect, beside what else is done.
+fn get_ready(reader: &Arc<CheckpointReader>) {
+    let reader = Arc::clone(reader);
+    tokio::task::spawn_blocking(move || reader.get_ready(ANSWER_LIMIT));
 }
 
 /// A producer for this way of delivery.

@@ -38,7 +38,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         (watched, identity): (&Watched, &Identity),
         made: Option<Made>,
     ) -> Result<Claimed, Failure> {
-        let stored = claim::take_over(config, &mut reached.producer).await?;
+        let stored = claim::take_over(config, &mut reached.producer, &reached.reader).await?;
         crash::at(Point::CheckpointRead);
         let slot = slot(config, &reached.catalog).await?;
         let last_transaction = match &stored.checkpoint {
@@ -105,7 +105,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         };
         let claim = (&stored, &facts, self.nonce.as_str());
         let (checkpoint, checkpoint_topic) =
-            claim::claim(config, &mut reached.producer, base, claim).await?;
+            claim::claim(config, (&mut reached.producer, &reached.reader), base, claim).await?;
         Ok(Claimed { checkpoint, checkpoint_topic, snapshot: work })
     }
 

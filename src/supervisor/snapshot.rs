@@ -168,7 +168,7 @@ pub(super) async fn announce(
         .await
         .map_err(|error| Failure::postgres("identify the system", &error))?;
     connection.close().await;
-    let stored = claim::take_over(config, &mut reached.producer).await?;
+    let stored = claim::take_over(config, &mut reached.producer, &reached.reader).await?;
     let facts = Facts {
         system_identifier: identity.system_id.to_string(),
         timeline: identity.timeline,
@@ -180,7 +180,9 @@ pub(super) async fn announce(
         last_transaction: LastTransaction::Unknown,
     };
     let base = Checkpoint { phase: Phase::Snapshot, ..claim::beginning(config, &facts, watched) };
-    claim::claim(config, &mut reached.producer, base, (&stored, &facts, nonce)).await.map(drop)
+    claim::claim(config, (&mut reached.producer, &reached.reader), base, (&stored, &facts, nonce))
+        .await
+        .map(drop)
 }
 
 /// Reads the rows anew for a snapshot that was interrupted.

@@ -23,6 +23,24 @@ fn an_idle_relay_takes_at_most_30_mebibytes() {
 }
 
 #[test]
+fn a_standby_that_waits_keeps_nothing_of_what_its_clients_are_told() {
+    let (database, kafka) = (Postgres::newest().database("waits"), Kafka::shared());
+    database.create_outbox();
+    // As often as librdkafka can, or it would take a day to see.
+    let settings = Settings::new(&database, kafka).env("KAFKA_PROP_STATISTICS_INTERVAL_MS", "10");
+    let mut first = settings.start();
+    first.wait_until_ready();
+    let mut second = settings.second().start();
+    second.wait_for_state("standby");
+    std::thread::sleep(Duration::from_secs(5));
+    let before = second.memory();
+    std::thread::sleep(Duration::from_secs(20));
+    let grown = second.memory().saturating_sub(before);
+    figure(&format!("a standby after 2,000 statistics: {:.1} MiB more", to_mib(grown)));
+    assert!(grown < 4 * MIB, "{:.1} MiB", to_mib(grown));
+}
+
+#[test]
 fn a_transaction_of_a_million_rows_takes_at_most_64_mebibytes() {
     const ROWS: u32 = 1_000_000;
     let (database, kafka) = (Postgres::newest().database("million"), Kafka::shared());

@@ -66,8 +66,14 @@ pub(crate) async fn carry_out(
             // What it left undecided is decided now, and may be more than was looked at.
             unchanged(config, &survey, &facts).await?;
         }
-        claim::claim(config, &mut survey.producer, record, (&survey.found.stored, &facts, &nonce))
-            .await
+        let reader = claim::reader(config)?;
+        claim::claim(
+            config,
+            (&mut survey.producer, &reader),
+            record,
+            (&survey.found.stored, &facts, &nonce),
+        )
+        .await
     })
     .await;
     let nothing = StatusUpdate {
