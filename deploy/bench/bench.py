@@ -29,19 +29,28 @@ from servers import Servers
 from settings import LATENCY_SECONDS, RATES, REPOSITORY, ROWS, RUNS, SHAPES, STARTS, TOOLS
 
 
-def measure():
+def measure(save):
+    """`save` is told what there is after each part: a run that is stopped has not measured in vain."""
     servers = Servers()
     try:
         rows.make_outbox(servers)
         if "walpost-2-shards" in TOOLS:
             rows.make_shards(servers, 2)
-        return {
+        result = {
             "rows": ROWS, "rows_of": {shape: rows.rows_of(shape) for shape in SHAPES}, "runs": RUNS,
             "cores": os.cpu_count(), "machine": platform.machine(), "kernel": platform.release(),
-            "drains": {shape: drains.measure(servers, shape) for shape in SHAPES} if TOOLS else {},
-            "latency": {str(rate): latency.measure(servers, rate) for rate in RATES} if LATENCY_SECONDS else {},
-            "starts": starts.measure(servers) if STARTS else {},
+            "drains": {}, "latency": {}, "starts": {},
         }
+        for shape in SHAPES if TOOLS else ():
+            result["drains"][shape] = drains.measure(servers, shape)
+            save(result)
+        for rate in RATES if LATENCY_SECONDS else ():
+            result["latency"][str(rate)] = latency.measure(servers, rate)
+            save(result)
+        if STARTS:
+            result["starts"] = starts.measure(servers)
+            save(result)
+        return result
     finally:
         servers.stop()
 
@@ -52,8 +61,7 @@ def main():
     if (again := os.environ.get("RESULT")):
         result = json.loads(Path(again).read_text())
     else:
-        result = measure()
-        (folder / "result.json").write_text(json.dumps(result, indent=1) + "\n")
+        result = measure(lambda part: (folder / "result.json").write_text(json.dumps(part, indent=1) + "\n"))
     print(report.text(result))
     for picture in plots.draw(folder, result):
         print(f"picture: {picture}")

@@ -9,8 +9,7 @@ WALPOST = os.environ["WALPOST"]
 ROWS = int(os.environ.get("ROWS", "1000000"))
 RUNS = int(os.environ.get("RUNS", "3"))
 SHAPES = os.environ.get("SHAPES", "100 1").split()
-TOOLS = os.environ.get("TOOLS", "pg_recvlogical walpost walpost-exactly-once walpost-structured "
-                                "walpost-tls walpost-2-shards").split()
+TOOLS = os.environ["TOOLS"].split()
 RATES = [int(rate) for rate in os.environ.get("RATES", "100 1000 5000").split()]
 LATENCY_SECONDS = int(os.environ.get("SECONDS_OF_LATENCY", "20"))
 STARTS = int(os.environ.get("STARTS", "5"))

@@ -246,26 +246,32 @@ mod tests {
 
     use super::*;
 
-    /// The tree as `serde_json` has it, without names that are there twice.
-    fn value(json: &Json<'_>) -> serde_json::Value {
-        match json {
+    /// The tree as `serde_json` has it, without names that are there twice. `None` where a number is
+    /// beyond its `f64`: here its digits are kept, and who needs a number looks whether it is finite.
+    fn value(json: &Json<'_>) -> Option<serde_json::Value> {
+        Some(match json {
             Json::Null => serde_json::Value::Null,
             Json::Boolean(value) => (*value).into(),
-            Json::Number(text) => serde_json::from_str(text).expect("a number"),
+            Json::Number(text) => match serde_json::from_str(text) {
+                Err(error) if error.to_string().contains("out of range") => return None,
+                number => number.expect("a number"),
+            },
             Json::Text(text) => text.as_ref().into(),
-            Json::Array(values) => values.iter().map(value).collect(),
-            Json::Object(members) => {
-                let members = members.iter().map(|(name, of)| (name.to_string(), value(of)));
-                serde_json::Value::Object(members.collect())
+            Json::Array(values) => {
+                serde_json::Value::Array(values.iter().map(value).collect::<Option<_>>()?)
             }
-        }
+            Json::Object(members) => {
+                let members = members.iter().map(|(name, of)| Some((name.to_string(), value(of)?)));
+                serde_json::Value::Object(members.collect::<Option<_>>()?)
+            }
+        })
     }
 
     #[track_caller]
     fn check(text: &str) {
         let expected = serde_json::from_str::<serde_json::Value>(text).ok();
         let found = Json::read(text).ok();
-        assert_eq!(found.as_ref().map(value), expected, "{text:?}");
+        assert_eq!(found.as_ref().and_then(value), expected, "{text:?}");
     }
 
     #[test]
@@ -290,6 +296,7 @@ mod tests {
             "1e-5",
             "1e",
             "1e+",
+            "-0.5e310",
             "+1",
             "\"\"",
             "\"a",
@@ -335,7 +342,7 @@ mod tests {
         ) {
             let text = parts.concat();
             let expected = serde_json::from_str::<serde_json::Value>(&text).ok();
-            prop_assert_eq!(Json::read(&text).ok().as_ref().map(value), expected);
+            prop_assert_eq!(Json::read(&text).ok().as_ref().and_then(value), expected);
         }
     }
 }

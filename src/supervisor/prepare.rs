@@ -74,11 +74,12 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         }
         let config = self.config.clone();
         self.read_doubted_limits(&config).await;
+        let reached = self.reach(&config).await?;
+        let reader = Arc::clone(&reached.reader);
         let topics = Topics::new(&auxiliary(&config.kafka, &config.name)).map_err(|error| {
             Failure::again("kafka_error", format!("failed to make a kafka client: {error}"))
         })?;
-        let reader = claim::reader(&config)?;
-        let prepared = Box::pin(self.prepare_with(config, &topics, &reader)).await;
+        let prepared = Box::pin(self.prepare_with(config, &topics, reached)).await;
         dismiss((topics, reader));
         prepared
     }
@@ -87,9 +88,8 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         &mut self,
         config: Config,
         topics: &Topics,
-        reader: &Arc<CheckpointReader>,
+        mut reached: Reached,
     ) -> Result<Prepared, Failure> {
-        let mut reached = self.reach(&config, reader).await?;
         // What was made before is all there, as a rule: both servers are asked at once.
         let (ensured, found) = tokio::join!(
             claim::ensure_topic(&config, topics),
@@ -97,7 +97,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         );
         ensured?;
         crash::at(Point::OwnTopicsMade);
-        get_ready(reader);
+        get_ready(&reached.reader);
         let first_start::Begun { watched, mut made } = match found {
             Some(watched) => first_start::Begun { watched, made: None },
             None => {
@@ -186,11 +186,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
     }
 
     /// Connects to both servers, side by side.
-    async fn reach(
-        &self,
-        config: &Config,
-        reader: &Arc<CheckpointReader>,
-    ) -> Result<Reached, Failure> {
+    async fn reach(&self, config: &Config) -> Result<Reached, Failure> {
         let create_topics = config.topic_partitions.is_none();
         let batch_size = self.batch_limits.batch_size(batch_limits::configured(&config.kafka));
         let mut producer = producer(config, create_topics, batch_size).map_err(|error| {
@@ -227,7 +223,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         let cluster_id = kafka?;
         ready(&server)?;
         first_start::divisible(config, &server)?;
-        let reader = Arc::clone(reader);
+        let reader = claim::reader(config)?;
         Ok(Reached { catalog, server, producer, reader, cluster_id, batch_size })
     }
 

@@ -54,9 +54,9 @@ fn check(delivery: &str) {
     database.execute(&table("integer", false));
     let of = |number| shards(&database, kafka, number).env("WALPOST_DELIVERY", delivery);
     let (one, four) = (of(1), of(4));
-    // Rows of before the slot would have no order.
+    // Rows of before the slot would have no order, and a snapshot that is stopped begins again.
     let mut walpost = one.start();
-    walpost.wait_until_ready();
+    walpost.wait_for_state("streaming");
     walpost.terminate();
     assert_eq!(walpost.wait(), 0, "{}", walpost.log());
     let writer = Writer::start(&database);
