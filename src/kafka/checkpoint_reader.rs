@@ -13,7 +13,7 @@ use rdkafka::error::KafkaError;
 use tokio::time::Instant;
 
 use super::checkpoint::StreamId;
-use super::checkpoint_topic::{ReadError, Reader, Stored, consumer, newest};
+use super::checkpoint_topic::{Quiet, ReadError, Reader, Stored, consumer, newest};
 use super::client::Auxiliary;
 
 /// Reads the checkpoint topic for one stream. Everything here blocks, and takes turns: a look at what
@@ -43,7 +43,8 @@ impl CheckpointReader {
     /// # Errors
     /// librdkafka refuses the configuration.
     pub fn new(config: &Auxiliary, topic: &str, stream: StreamId) -> Result<Self, KafkaError> {
-        let client = |isolation| consumer(config.clone(), &stream.name, isolation);
+        let client =
+            |isolation| consumer(config.clone(), &stream.name, isolation, Quiet { warns: false });
         let clients = Clients {
             everything: client("read_uncommitted")?,
             committed: client("read_committed")?,
@@ -61,11 +62,9 @@ impl CheckpointReader {
             if let Err(error) = client.fetch_watermarks(&self.topic, 0, limit) {
                 tracing::debug!(%error, topic = self.topic, "the reader is not ready");
             }
-            // Errors wait here to be polled. Nothing is assigned, so there are no records.
+            // Errors wait to be polled, and are said then. Nothing is assigned: there are no records.
             while let Some(said) = client.poll(Duration::ZERO) {
-                if let Err(error) = said {
-                    tracing::debug!(%error, topic = self.topic, "kafka said meanwhile");
-                }
+                drop(said);
             }
         };
         std::thread::scope(|scope| {

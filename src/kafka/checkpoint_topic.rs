@@ -25,12 +25,20 @@ use crate::mutant::{self, Mutant};
 const WINDOW: i64 = 1_000;
 
 /// Says what goes wrong, of which the end of the topic is nothing.
-pub(super) struct Quiet;
+pub(super) struct Quiet {
+    /// To whoever operates walpost. A client that waits beside the relay's own would only repeat it.
+    pub(super) warns: bool,
+}
 
 impl ClientContext for Quiet {
     fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+            return;
+        }
+        if self.warns {
             tracing::warn!(target: "librdkafka", %error, "{reason}");
+        } else {
+            tracing::debug!(target: "librdkafka", %error, "{reason}");
         }
     }
 }
@@ -148,7 +156,7 @@ pub fn survey(
     stream: &StreamId,
     limit: Duration,
 ) -> Result<Stored, ReadError> {
-    let consumer = consumer(config, &stream.name, "read_committed")?;
+    let consumer = consumer(config, &stream.name, "read_committed", Quiet { warns: true })?;
     let bounds = consumer.fetch_watermarks(topic, 0, limit)?;
     newest(&consumer, topic, stream, bounds, limit)
 }
@@ -158,6 +166,7 @@ pub(super) fn consumer(
     mut config: Auxiliary,
     name: &str,
     isolation: &str,
+    says: Quiet,
 ) -> Result<Reader, KafkaError> {
     config
         // librdkafka wants a group for `assign`; no offset is ever committed to it.
@@ -169,7 +178,7 @@ pub(super) fn consumer(
         .set("isolation.level", isolation)
         .set("allow.auto.create.topics", "false")
         .set("fetch.wait.max.ms", "10")
-        .consumer_with(Quiet)
+        .consumer_with(says)
 }
 
 /// What lies between these two offsets; the second one is behind the last record.
