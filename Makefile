@@ -26,7 +26,7 @@ test: ## all tests, with real Postgres 14 to 18, Kafka and schema registry (abou
 test-tools: ## dependencies, scripts, compose file, chart, its pod, alerts, dashboards, status page, events, consumers, schemas, guides, moving over from Debezium: each by its real tool
 	@set -e; for tool in deny shell demo compose helm pod examples alerts monitoring metrics page sdk consumers registry docs debezium msk-iam; do echo "== deploy/test-tools/$$tool"; deploy/test-tools/$$tool; done
 
-bench: ## speed beside pg_recvlogical, latency (1,000,000 rows; a quick look: ROWS=100000 RUNS=1 make bench)
+bench: ## speed beside pg_recvlogical and Debezium, latency (1,000,000 rows; a quicker look: ROWS=100000 RUNS=1 make bench)
 	@deploy/bench/run
 
 torture: ## faults until something gives: MODE=at-least-once|exactly-once MINUTES=… SEED=…, FULL=1 JOBS=…, LONG=1, or POINT=name (tests/README.md)
