@@ -70,6 +70,10 @@ class Servers:
         self.walpost = shutil.copy(WALPOST, self.folder / "walpost")
         self.admin = AdminClient({"bootstrap.servers": self.bootstrap})
 
+    def __getstate__(self):
+        """What another process of the benchmark is given: all but the client, which has threads."""
+        return {**self.__dict__, "admin": None}
+
     def start_registry(self, owner):
         """Has each schema under a subject of its own. Returns the URL; None when no contestant asks it."""
         self.registry_folder = Path(f"{self.folder}-registry")

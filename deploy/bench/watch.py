@@ -14,10 +14,17 @@ def say(text):
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
-def cpu(pid):
-    """Seconds of CPU, user and system, that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+def cpu(pid, thread=""):
+    """Seconds of CPU, user and system, that a process, or a thread of it (`task/number`), has used."""
+    fields = Path(f"/proc/{pid}/{thread}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def compiling(pid):
+    """Seconds of CPU that the optimizing compiler of a Java process has used."""
+    threads = (Path(f"/proc/{pid}/task") / name for name in os.listdir(f"/proc/{pid}/task"))
+    return sum(cpu(pid, f"task/{thread.name}") for thread in threads
+               if (thread / "comm").read_text().startswith("C2 Compiler"))
 
 
 def memory(pid, field):
