@@ -9,6 +9,13 @@ use walpost::cli::{
 };
 use walpost::config::env::Environment;
 
+/// Also that of librdkafka, which allocates each header of each record by itself. Measured against
+/// the C library's with `make bench`: 4.3 instead of 5.3 s of CPU per million events in the same
+/// memory. (mimalloc was as fast, and held 104 MB in a drain where this holds 41.) Its settings
+/// are in `.cargo/config.toml`.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let command = manual::command().after_long_help(help::variables());
     let cli = match command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
