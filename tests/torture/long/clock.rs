@@ -1,19 +1,18 @@
 //! A wall clock that jumps an hour forth and back while rows flow: nothing may depend on it.
 //!
-//! libfaketime gives walpost alone such a clock; the servers and this test keep the true one, and time
-//! that only passes (`CLOCK_MONOTONIC`) is left as it is, as when somebody sets a machine's clock. What
-//! it cannot show is a thread that sleeps until a wall time in the kernel while that clock is set, as
-//! those of librdkafka do (`pthread_cond_timedwait`). In exactly-once nothing was confirmed any more after
-//! the first jump of such a clock; whether that is librdkafka, whose calls to commit wait by the wall
-//! clock, or libfaketime, which rewrites those waits, is not known, so there is no test of it.
+//! A library of ours (`clock.c`) gives walpost alone such a clock; the servers and this test keep the true
+//! one, and time that only passes (`CLOCK_MONOTONIC`) is left as it is, as when somebody sets a machine's
+//! clock. What it cannot show is a thread that sleeps until a wall time in the kernel while that clock is
+//! set, as those of librdkafka do (`cnd_timedwait`): the kernel's own clock is not set.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use super::{size, tell};
-use crate::oracle::{Deliveries, Repeats, Workload, prepare, seed};
+use crate::oracle::{Deliveries, Repeats, Workload, prepare, prepare_once, seed};
 use crate::scene::{Mode, stop};
 use crate::servers::walpost::Walpost;
-use crate::servers::{Kafka, PATIENCE, Postgres, clock_library, folder, until};
+use crate::servers::{Kafka, PATIENCE, Postgres, folder, until};
 
 /// Seconds that the clock is ahead, one jump after the other.
 const JUMPS: [i64; 4] = [3_600, 0, -3_600, 0];
@@ -29,6 +28,11 @@ fn a_clock_that_jumps_costs_and_repeats_nothing_in_at_least_once() {
     run(Mode::AtLeastOnce);
 }
 
+#[test]
+fn a_clock_that_jumps_costs_and_repeats_nothing_in_exactly_once() {
+    run(Mode::ExactlyOnce);
+}
+
 #[track_caller]
 fn run(mode: Mode) {
     let jumps = size("JUMPS", 4, 40);
@@ -36,13 +40,10 @@ fn run(mode: Mode) {
     let folder = folder("clock");
     let clock = folder.path().join("clock");
     set(&clock, 0);
-    let settings = prepare(&database, &kafka)
-        .env("LD_PRELOAD", clock_library())
-        .env("FAKETIME_TIMESTAMP_FILE", clock.to_str().unwrap())
-        // The file is read again every second.
-        .env("FAKETIME_CACHE_DURATION", "1")
-        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-        .env("DONT_FAKE_MONOTONIC", "1");
+    let prepared = if mode == Mode::ExactlyOnce { prepare_once } else { prepare };
+    let settings = prepared(&database, &kafka)
+        .env("LD_PRELOAD", library(folder.path()).to_str().unwrap())
+        .env("CLOCK_FILE", clock.to_str().unwrap());
     // No repeats at all: a jump is no reason to begin a generation.
     let mut deliveries = Deliveries::new(&database, &kafka, Repeats::Never);
     let mut walpost = settings.start();
@@ -86,6 +87,21 @@ fn run(mode: Mode) {
         ),
     );
     assert!(slowest / count < 60.0, "the mean latency is told as {} s", slowest / count);
+}
+
+/// Compiles the library of the clock.
+#[track_caller]
+fn library(folder: &Path) -> PathBuf {
+    let library = folder.join("clock.so");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/torture/long/clock.c");
+    let mut compiler = Command::new("cc");
+    let compiler = compiler.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"]);
+    let status = compiler.arg(&library).arg(source).status();
+    let status = status.unwrap_or_else(|error| {
+        panic!("no C compiler, `deploy/dev/install build` brings one: {error}")
+    });
+    assert!(status.success(), "{source} does not compile");
+    library
 }
 
 /// Gives the clock so many seconds more than are true.
