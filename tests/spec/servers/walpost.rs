@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use tempfile::TempDir;
 
@@ -113,6 +113,7 @@ impl Walpost {
             // What the developer's shell has set must not decide a test.
             .env_clear()
             .envs(&settings.environment)
+            .env("TEST_PROCESS", this_process())
             .current_dir(folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -285,10 +286,15 @@ impl Walpost {
 
 impl Drop for Walpost {
     fn drop(&mut self) {
+        let ended = self.child.try_wait();
         self.kill();
         if std::thread::panicking() {
             // The test harness shows this below the panic's message.
-            println!("walpost (process {}) said:\n{}", self.pid(), self.log());
+            let state = match ended {
+                Ok(Some(status)) => format!("had ended by itself, {status}"),
+                _ => "ran".to_owned(),
+            };
+            println!("walpost (process {}) {state}; it said:\n{}", self.pid(), self.log());
         }
     }
 }
@@ -314,17 +320,27 @@ pub(crate) fn program_is_chosen() -> bool {
 
 const BUILT: &str = env!("CARGO_BIN_EXE_walpost");
 
+/// Which run of tests this is: the process number and the time, since numbers come again.
+fn this_process() -> &'static str {
+    static NAME: OnceLock<String> = OnceLock::new();
+    NAME.get_or_init(|| {
+        let time = UNIX_EPOCH.elapsed().unwrap().as_nanos();
+        format!("{}-{time}", std::process::id())
+    })
+}
+
 /// Ends the process when this one is gone, even by SIGKILL.
 ///
 /// One shell is told all process ids through a pipe. The pipe closes with us, however we end. By then
-/// a number may belong to another program, so it looks first at what runs under it.
+/// a number may belong to another program, also to a walpost of tests that run beside these, so it looks
+/// first whose child runs under it.
 fn end_with_us(pid: u32) {
     static GUARD: OnceLock<Mutex<ChildStdin>> = OnceLock::new();
     let guard = GUARD.get_or_init(|| {
         let script = r#"all=; while read -r pid; do all="$all $pid"; done
-            for pid in $all; do [ "$(readlink "/proc/$pid/exe")" != "$0" ] || kill -9 "$pid"; done"#;
+            for pid in $all; do ! grep -qsxz "TEST_PROCESS=$0" "/proc/$pid/environ" || kill -9 "$pid"; done"#;
         let mut shell = Command::new("setsid");
-        let shell = shell.args(["bash", "-c", script, program()]).stdin(Stdio::piped());
+        let shell = shell.args(["bash", "-c", script, this_process()]).stdin(Stdio::piped());
         Mutex::new(shell.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap().stdin.unwrap())
     });
     writeln!(guard.lock().unwrap_or_else(PoisonError::into_inner), "{pid}").unwrap();
