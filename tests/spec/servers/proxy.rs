@@ -3,8 +3,13 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::{PATIENCE, until};
+
+/// How long the refusal of a misnamed batch takes to come: for as long the client sends what it would
+/// send before it knows.
+const UNKNOWING: Duration = Duration::from_millis(200);
 
 /// Request kinds by their number in Kafka's protocol.
 const PRODUCE: i16 = 0;
@@ -45,6 +50,8 @@ struct State {
     held: Option<Vec<u8>>,
     /// The topic whose next batch goes to one that is not there.
     misnamed: Option<String>,
+    /// Until when answers wait.
+    answers_wait: Option<Instant>,
 }
 
 impl Proxy {
@@ -69,7 +76,7 @@ impl Proxy {
     }
 
     /// The next batch for this topic is refused for a passing reason: the broker says that it has no
-    /// such topic, as one does that is just being told of it.
+    /// such topic, as one does that is just being told of it, and says so late.
     pub(crate) fn misname(&self, topic: &str) {
         self.shared.state().misnamed = Some(topic.to_owned());
     }
@@ -121,6 +128,24 @@ impl Shared {
         if let (Some(place), true) = (place, request.starts_with(&PRODUCE.to_be_bytes())) {
             request[place + name.len() - 1] ^= 1;
             state.misnamed = None;
+            state.answers_wait = Some(Instant::now() + UNKNOWING);
+        }
+    }
+
+    /// Carries what the broker answers, when it may.
+    fn answer(&self, broker: &mut TcpStream, client: &mut TcpStream) -> std::io::Result<()> {
+        let mut bytes = [0; 16 * 1024];
+        loop {
+            let length = broker.read(&mut bytes)?;
+            if length == 0 {
+                return Ok(());
+            }
+            let until = self.state().answers_wait;
+            if let Some(wait) = until.and_then(|until| until.checked_duration_since(Instant::now()))
+            {
+                std::thread::sleep(wait);
+            }
+            client.write_all(&bytes[..length])?;
         }
     }
 
@@ -155,8 +180,10 @@ fn relay(mut client: TcpStream, shared: &Arc<Shared>) -> std::io::Result<()> {
         stream.set_nodelay(true)?;
     }
     let (mut answers, mut back) = (broker.try_clone()?, client.try_clone()?);
+    let of_answers = Arc::clone(shared);
     std::thread::spawn(move || {
-        drop(std::io::copy(&mut answers, &mut back));
+        // Either side may end a connection at any time.
+        drop(of_answers.answer(&mut answers, &mut back));
         drop(back.shutdown(Shutdown::Both));
     });
     while let Ok(mut request) = read_frame(&mut client) {
