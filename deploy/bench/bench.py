@@ -8,6 +8,7 @@ How the numbers come about:
 - the others: from their start, or from the first record, to the last record; both by the broker's clock at the append
   (message.timestamp.type=LogAppendTime), which is this machine's, so that nothing has to be polled meanwhile.
 - CPU of the tool by wait4(2); of walsender and broker from /proc, sampled; memory is the kernel's high-water mark.
+- cores: the sum of these three over the time with start. Near to all that the machine has, the machine is the limit.
 - latency: pgbench stamps the row with clock_timestamp() inside the INSERT that it commits; a consumer subtracts
   that from its own clock when it has the record.
 Every drain is checked: each id of the table is in Kafka, exactly once.

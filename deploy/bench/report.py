@@ -24,15 +24,16 @@ def rate(result, shape, tool, seconds="seconds"):
 
 def drains(result):
     yield (f"{'rows a tx':>9} {'tool':<21} {'rows/s':>9} {'with start':>10} {'CPU s/M':>8} {'walsender':>9} "
-           f"{'broker':>7} {'peak MiB':>8}")
+           f"{'broker':>7} {'cores':>5} {'peak MiB':>8}")
     for shape, tools in result["drains"].items():
         million = result["rows_of"][shape] / 1e6
         for tool, runs in tools.items():
             run = medians(runs)
+            cores = (run["cpu"] + run["walsender_cpu"] + run["broker_cpu"]) / run["seconds_with_start"]
             yield (f"{shape:>9} {tool:<21} {rate(result, shape, tool):>9,.0f} "
                    f"{rate(result, shape, tool, 'seconds_with_start'):>10,.0f} {run['cpu'] / million:>8.2f} "
                    f"{run['walsender_cpu'] / million:>9.2f} {run['broker_cpu'] / million:>7.2f} "
-                   f"{run['memory'] / MIB:>8.0f}")
+                   f"{cores:>5.2f} {run['memory'] / MIB:>8.0f}")
         for one, other in RATIOS:
             if tools.get(one) and tools.get(other):
                 ratio = rate(result, shape, one) / rate(result, shape, other)

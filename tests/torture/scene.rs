@@ -34,6 +34,13 @@ impl Mode {
         }
     }
 
+    /// Everything that a run of the workload needs, and the settings of a walpost that relays it in
+    /// this way, and makes its slot itself.
+    #[track_caller]
+    pub(crate) fn prepare(self, database: &Database, kafka: &Kafka) -> Settings {
+        prepare_without_slot(database, kafka).env("WALPOST_DELIVERY", self.name())
+    }
+
     /// What the oracle is to allow, where at-least-once allows `repeats`.
     pub(crate) fn allows(self, repeats: Repeats) -> Repeats {
         if self == Self::ExactlyOnce { Repeats::Never } else { repeats }
@@ -63,7 +70,7 @@ impl Scene {
     /// Tables and topics, and a publication, but no slot.
     #[track_caller]
     pub(crate) fn new(database: Database, kafka: &Kafka, mode: Mode, repeats: Repeats) -> Self {
-        let settings = prepare_without_slot(&database, kafka).env("WALPOST_DELIVERY", mode.name());
+        let settings = mode.prepare(&database, kafka);
         let deliveries = Deliveries::new(&database, kafka, repeats);
         let checkpoints = Checkpoints::new(&database, kafka);
         Self { database, settings, deliveries, checkpoints, mode }

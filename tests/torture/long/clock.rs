@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{size, tell};
-use crate::oracle::{Deliveries, Repeats, Workload, prepare, prepare_once, seed};
+use crate::oracle::{Deliveries, Repeats, Workload, seed};
 use crate::scene::{Mode, stop};
 use crate::servers::walpost::Walpost;
 use crate::servers::{Kafka, PATIENCE, Postgres, folder, until};
@@ -40,8 +40,8 @@ fn run(mode: Mode) {
     let folder = folder("clock");
     let clock = folder.path().join("clock");
     set(&clock, 0);
-    let prepared = if mode == Mode::ExactlyOnce { prepare_once } else { prepare };
-    let settings = prepared(&database, &kafka)
+    let settings = mode
+        .prepare(&database, &kafka)
         .env("LD_PRELOAD", library(folder.path()).to_str().unwrap())
         .env("CLOCK_FILE", clock.to_str().unwrap());
     // No repeats at all: a jump is no reason to begin a generation.

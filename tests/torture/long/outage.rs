@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{IN_FLIGHT, allowed, mb, size, tell, told_of};
-use crate::oracle::{Deliveries, Repeats, Workload, prepare, prepare_once, seed};
+use crate::oracle::{Deliveries, Repeats, Workload, seed};
 use crate::scene::{Mode, stop};
 use crate::servers::walpost::Walpost;
 use crate::servers::{Database, Kafka, PATIENCE, Postgres, until, within};
@@ -33,9 +33,9 @@ fn run(mode: Mode) {
     let in_flight = if time >= LONG { IN_FLIGHT } else { 256 * 1024 };
     let (postgres, kafka) = (Postgres::start(18), Kafka::start());
     let database = postgres.database("away");
-    let prepared = if mode == Mode::ExactlyOnce { prepare_once } else { prepare };
-    let settings =
-        prepared(&database, &kafka).env("WALPOST_MAX_IN_FLIGHT", format!("{}KiB", in_flight >> 10));
+    let settings = mode
+        .prepare(&database, &kafka)
+        .env("WALPOST_MAX_IN_FLIGHT", format!("{}KiB", in_flight >> 10));
     let mut deliveries = Deliveries::new(&database, &kafka, mode.allows(Repeats::WithinPeriods));
     let mut walpost = settings.start();
     walpost.wait_until_ready();
