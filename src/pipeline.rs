@@ -246,6 +246,7 @@ pub(crate) struct Pipeline {
     was_held: bool,
     /// Complete frames may be in the buffer.
     unread: bool,
+    /// How many bytes the last read brought.
     last_read: usize,
     draining: Option<Instant>,
     /// The producer is broken, since when; nothing more is enqueued.
@@ -381,10 +382,12 @@ impl Pipeline {
         }
         let may_read = self.may_take();
         let may_read_stream = may_read && self.snapshot.is_none();
-        let pause = if may_read_stream { self.pace.pause(self.last_read) } else { None };
-        if let Some(pause) = pause {
-            // Blocks this thread, on which nothing else runs but this loop: Tokio's timer has a
-            // grain of a millisecond, which is too coarse for a socket buffer.
+        if may_read_stream
+            && let Some(pause) =
+                self.pace.pause(self.last_read, self.stream.last_received_at().elapsed())
+        {
+            // Blocks this thread, on which nothing else runs but this loop. Tokio would be woken by each
+            // message that arrives, for it watches the socket also while nobody wants to read it.
             std::thread::sleep(pause);
         }
         let tick = self.wake_at();
@@ -519,7 +522,9 @@ impl Pipeline {
             Action::Resolved(topic, answer) => self.resolved(topic, answer)?,
             Action::SchemaAnswered(subject, answer) => self.schema_answered(&subject, answer),
             Action::Bytes(bytes) => {
-                self.last_read = bytes;
+                if bytes > 0 {
+                    self.last_read = bytes;
+                }
                 self.silent_since = Instant::now();
                 if self.take_rows()? || self.is_waited_for() {
                     self.hurry();

@@ -70,7 +70,10 @@ impl Pipeline {
                             self.stop_here();
                             return Ok(());
                         }
-                        self.pace.saw(begin.commit_time.to_unix_micros(), sent_at.to_unix_micros());
+                        let committed = begin.commit_time.to_unix_micros();
+                        self.pace.began(committed, sent_at.to_unix_micros());
+                    } else {
+                        self.pace.came(sent_at.to_unix_micros());
                     }
                     self.received = self.received.max(wal_end);
                     if mutant::is(Mutant::FlushLength) {

@@ -2,8 +2,8 @@
 //!
 //! The reader decides how fast the server is. The walsender gives each message to its socket at
 //! once; a reader that waits in `recv` wakes up for each, at the cost of a context switch on both
-//! sides. One that lets the socket fill for a fraction of a millisecond under backlog was measured
-//! to double the walsender's rate. So [`ReplicationStream::fill`] is one large read and no loop:
+//! sides. One that lets the socket fill for some milliseconds under backlog was measured to double
+//! the walsender's rate. So [`ReplicationStream::fill`] is one large read and no loop:
 //! when to call it is the caller's to decide.
 
 use std::time::Duration;
