@@ -14,8 +14,9 @@
 //! a setting: it is taken while what arrives is old, and is a small part of that age. How long it
 //! may be depends on what lies between: megabytes of buffers over TCP, 200 kB and no merging in a
 //! Unix socket. The server says when they were full: it puts its time into each message, and a gap
-//! inside a transaction in every pause means that it waited for us. Between two transactions it may
-//! be busy reading the log.
+//! between two messages in most pauses means that it waited for us. Before a transaction it also
+//! reads the log, for about as long as it then takes to send the transaction: a gap there counts if
+//! it is much longer.
 
 use std::time::Duration;
 
@@ -36,6 +37,10 @@ const GAP: u32 = 8;
 /// elsewhere.
 const FULL: u32 = 6;
 
+/// A gap before a transaction that is longer than this many times what the server took to send the
+/// transaction is not the reading of the log.
+const READING: u32 = 4;
+
 /// What arrived was committed at least this long before it was sent, by the server's clock for
 /// both: the server has a backlog. A server that keeps up sends a commit within a millisecond.
 const BACKLOG: Duration = Duration::from_millis(5);
@@ -50,6 +55,8 @@ pub(super) struct Pace {
     age: Duration,
     /// When the last message was sent, microseconds.
     sent: i64,
+    /// When the last transaction began to be sent, microseconds, and the gap before that.
+    begin: (i64, Duration),
     /// The longest time between two messages since the last pause, if any came.
     gap: Option<Duration>,
     /// How many more pauses had a gap than had none, not below 0.
@@ -60,7 +67,14 @@ pub(super) struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { age: Duration::ZERO, sent: i64::MAX, gap: None, gaps: 0, room: SHORTEST }
+        Self {
+            age: Duration::ZERO,
+            sent: i64::MAX,
+            begin: (i64::MAX, Duration::ZERO),
+            gap: None,
+            gaps: 0,
+            room: SHORTEST,
+        }
     }
 }
 
@@ -68,15 +82,23 @@ impl Pace {
     /// A transaction that was committed at `committed` begins with a message that was sent at `sent`,
     /// both microseconds by the server's clock.
     pub(super) fn began(&mut self, committed: i64, sent: i64) {
+        let (begin, gap) = self.begin;
+        if gap > micros(self.sent.saturating_sub(begin)) * READING {
+            self.saw_gap(gap);
+        }
+        self.begin = (sent, micros(sent.saturating_sub(self.sent)));
         self.age = micros(sent.saturating_sub(committed));
         self.sent = sent;
     }
 
     /// Another message was sent at `sent`.
     pub(super) fn came(&mut self, sent: i64) {
-        let gap = micros(sent.saturating_sub(self.sent));
-        self.gap = Some(self.gap.map_or(gap, |longest| longest.max(gap)));
+        self.saw_gap(micros(sent.saturating_sub(self.sent)));
         self.sent = sent;
+    }
+
+    fn saw_gap(&mut self, gap: Duration) {
+        self.gap = Some(self.gap.map_or(gap, |longest| longest.max(gap)));
     }
 
     /// A keepalive: the server has nothing more to send.
@@ -190,23 +212,36 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_server_that_waits_in_every_pause_gets_shorter_ones() {
-        // The buffers are full after a millisecond, whatever the pause is.
+    /// The pauses of a server whose buffers are full after a millisecond, whatever the pause is. In
+    /// each it sends two transactions of two messages, and waits before the message of this number.
+    fn check_waits_before(message: u32) {
         let mut pace = Pace::default();
         let mut now = 1_000_000_000;
         let mut pauses = Vec::new();
-        for _ in 0..1_000 {
+        for _ in 0..2_000 {
             let pause = pace.pause(100, NOW).unwrap_or(SHORTEST);
-            now += i64::try_from(pause.as_micros()).unwrap().saturating_sub(1_000).max(1);
-            pace.came(now);
-            pace.began(now - 60_000_000, now);
+            for number in 0..4 {
+                let waits = i64::try_from(pause.as_micros()).unwrap() - 1_000;
+                now += if number == message { waits.max(2) } else { 2 };
+                if number % 2 == 0 {
+                    pace.began(now - 60_000_000, now);
+                } else {
+                    pace.came(now);
+                }
+            }
             pauses.push(pause);
         }
         let longest = pauses.iter().max().unwrap();
-        assert!(*longest < Duration::from_micros(1_500), "{longest:?}");
-        let all: Duration = pauses.iter().sum();
-        assert!(all / 1_000 > Duration::from_micros(600), "{:?}", all / 1_000);
+        assert!(*longest < Duration::from_micros(2_000), "{longest:?}, before {message}");
+        let mean = pauses.iter().sum::<Duration>() / 2_000;
+        assert!(mean > Duration::from_micros(600), "{mean:?}, before {message}");
+    }
+
+    #[test]
+    fn a_server_that_waits_in_every_pause_gets_shorter_ones() {
+        for message in 0..4 {
+            check_waits_before(message);
+        }
     }
 
     #[test]
@@ -224,9 +259,11 @@ mod tests {
     fn a_server_that_reads_the_log_between_two_transactions_gets_the_same_pauses() {
         let mut pace = settled(MINUTE, NOW);
         for _ in 0..100 {
-            let sent = pace.sent + 5_000;
+            let sent = pace.sent + 3_000;
             pace.began(sent - 60_000_000, sent);
-            pace.came(sent + 10);
+            for message in 1..=1_000 {
+                pace.came(sent + message);
+            }
             assert_eq!(pace.pause(100, NOW), Some(LONGEST));
         }
     }
