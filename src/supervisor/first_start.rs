@@ -123,6 +123,11 @@ async fn look(config: &Config, catalog: &Catalog) -> Result<Option<Watched>, Fai
     let stored = claim::read(config).await?;
     match stored.checkpoint {
         Some(checkpoint) if checkpoint.is_announced() && slot.is_none() => {}
+        // A first start of another process was over between the two looks: it makes the slot before it
+        // stores that checkpoint.
+        Some(_) if slot.is_none() && found(config, catalog).await.is_some() => {
+            return Box::pin(look(config, catalog)).await;
+        }
         Some(checkpoint) => {
             return Err(missing_with_checkpoint(config, slot.is_none(), &checkpoint));
         }
