@@ -7,8 +7,8 @@
 //! already, and sends it in large pieces when the reader comes back. Until then the walsender goes
 //! on: what it may write ahead is megabytes. Measured on two cores with Postgres 15 and one row of
 //! about 362 bytes a transaction, rows/s with Kafka behind it: 81,000 with pauses of 250 µs, 98,000
-//! with 3 ms, 114,000 with 6 ms, and CPU of the walsender 11.3, 10.1 and 8.6 s per million (`TOOLS=walpost
-//! SHAPES=1 ROWS=500000 make bench`, one drain with each value of [`LONGEST`]).
+//! with 3 ms, 114,000 with 6 ms, and CPU of the walsender 11.3, 10.1 and 8.6 s per million (one drain of
+//! each, the pause fixed; deploy/docs/speed.md has the command).
 //!
 //! When caught up the same pause would only cost latency. So it depends on what is waiting, not on
 //! a setting: it is taken while what arrives is old, and is a small part of that age. How long it

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{begin, conclude};
-use crate::oracle::{Deliveries, Repeats, Workload, prepare_once, seed};
+use crate::oracle::{Checkpoints, Deliveries, Repeats, Workload, prepare_once, seed};
 use crate::outages::flow;
 use crate::servers::proxy::{END_TXN, Held, INIT_PRODUCER_ID, Proxy};
 use crate::servers::{Database, Kafka, Postgres, Settings, until};
@@ -41,9 +41,10 @@ fn error(answer: &[u8]) -> i16 {
 
 #[test]
 fn a_commit_that_arrives_late_does_not_end_the_next_transaction() {
-    let Scene { database, proxy, settings, mut deliveries, _kafka } = scene("once_late");
+    let Scene { database, proxy, settings, mut deliveries, _kafka: kafka } = scene("once_late");
     let mut walpost = settings.start();
     walpost.wait_for_state("streaming");
+    let checkpoints = Checkpoints::new(&database, &kafka);
     let workload = Workload::start(&database, seed());
     for _ in 0..3 {
         flow(&mut deliveries, &mut walpost, 1_000);
@@ -51,13 +52,12 @@ fn a_commit_that_arrives_late_does_not_end_the_next_transaction() {
         proxy.hold(END_TXN, 0, Held::Closed);
         proxy.wait_until_held();
         flow(&mut deliveries, &mut walpost, 1);
-        // By now the next one is open and has records, and will be for half a second. On a busy machine
-        // it may not have begun: the broker then says once more that the one before is over.
-        std::thread::sleep(Duration::from_millis(500));
-        let late = proxy.take();
-        until("the broker to refuse a late request", || {
-            FENCED.contains(&error(&proxy.deliver(&late))).then_some(())
-        });
+        // A checkpoint and its marker are of that transaction, two more of the one after it: so the one
+        // that is open now has begun, on however busy a machine.
+        let end = checkpoints.end();
+        until("another transaction", || (checkpoints.end() >= end + 4).then_some(()));
+        let answer = error(&proxy.deliver(&proxy.take()));
+        assert!(FENCED.contains(&answer), "the broker took a late request: {answer}");
     }
     conclude("3 late commits", &database, (workload, deliveries), walpost);
 }
