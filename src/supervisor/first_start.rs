@@ -20,7 +20,7 @@ use crate::kafka::checkpoint::Checkpoint;
 use crate::outbox::present::Present;
 use crate::outbox::role::TableName;
 use crate::pipeline::SnapshotWork;
-use crate::postgres::catalog::{Catalog, Publication, create_publication};
+use crate::postgres::catalog::{Catalog, Publication, Slot, create_publication};
 use crate::postgres::identifier::{quote_identifier, quote_qualified};
 use crate::postgres::replication::{CreatedSlot, ReplicationConnection};
 use crate::proof::{self, Facts};
@@ -105,10 +105,7 @@ pub(super) async fn found(config: &Config, catalog: &Catalog) -> Option<Watched>
 
 /// Looks at publication and tables; `None` when this is a first start, which is to make the slot.
 async fn look(config: &Config, catalog: &Catalog) -> Result<Option<Watched>, Failure> {
-    let slot = catalog
-        .slot(&config.slot)
-        .await
-        .map_err(|error| Failure::postgres(&format!("look at slot {}", config.slot), &error))?;
+    let slot = slot(config, catalog).await?;
     let publication = publication(config, catalog).await?;
     if let (Some(_), Some(publication)) = (&slot, &publication) {
         return match examine(config, catalog, publication).await {
@@ -123,9 +120,9 @@ async fn look(config: &Config, catalog: &Catalog) -> Result<Option<Watched>, Fai
     let stored = claim::read(config).await?;
     match stored.checkpoint {
         Some(checkpoint) if checkpoint.is_announced() && slot.is_none() => {}
-        // A first start of another process was over between the two looks: it makes the slot before it
-        // stores that checkpoint.
-        Some(_) if slot.is_none() && found(config, catalog).await.is_some() => {
+        // A slot is made before its checkpoint is stored. So one that is missing when the checkpoint has
+        // been read is gone; one that was missing before may have been made since, by another process.
+        Some(_) if slot.is_none() && self::slot(config, catalog).await?.is_some() => {
             return Box::pin(look(config, catalog)).await;
         }
         Some(checkpoint) => {
@@ -241,6 +238,11 @@ pub(super) async fn published(config: &Config, catalog: &Catalog) -> Result<Watc
         None => make_publication(config, catalog).await?,
     };
     examine(config, catalog, &found).await
+}
+
+async fn slot(config: &Config, catalog: &Catalog) -> Result<Option<Slot>, Failure> {
+    let slot = catalog.slot(&config.slot).await;
+    slot.map_err(|error| Failure::postgres(&format!("look at slot {}", config.slot), &error))
 }
 
 async fn publication(config: &Config, catalog: &Catalog) -> Result<Option<Publication>, Failure> {
