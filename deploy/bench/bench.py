@@ -71,8 +71,8 @@ def main():
     print(report.text(result))
     for picture in plots.draw(folder, result):
         print(f"picture: {picture}")
-    if (page := os.environ.get("WRITE")):
-        report.write_readme(Path(page), result)
+    for page in os.environ.get("WRITE", "").split():
+        report.write_page(Path(page), result)
         print(f"figures written into {page}")
     print(f"numbers: {folder / 'result.json'}", file=sys.stderr)
 

@@ -1,4 +1,4 @@
-"""The tables of a run, the figures of the README, and the ratios that the project holds itself to."""
+"""The tables of a run, the summary of the README, and the ratios that the project holds itself to."""
 
 import re
 import statistics
@@ -73,11 +73,28 @@ def text(result):
     return "\n\n".join(part for part in parts if part) + "\n\nall ids arrived, each once\n"
 
 
-def write_readme(path, result):
-    """Puts the tables between the two marks of the page."""
-    page = path.read_text()
-    block = f"<!-- bench -->\n```text\n{text(result)}```\n<!-- end bench -->"
-    page, count = re.subn(r"<!-- bench -->.*?<!-- end bench -->", lambda _: block, page, flags=re.S)
-    if count != 1:
-        raise SystemExit(f"{path} has no place for the figures, from <!-- bench --> to <!-- end bench -->")
+def summary(result):
+    """A few lines for who does not want to read the tables: (tool, rows/s of each shape, CPU, memory)."""
+    shapes = list(result["drains"])
+    yield "| | " + " | ".join(f"{shape} rows a transaction" if shape != "1" else "1 row a transaction" for shape in shapes) + " | CPU | memory |"
+    yield "| --- |" + " --- |" * (len(shapes) + 2)
+    for tool, what in (("pg_recvlogical", "`pg_recvlogical` to `/dev/null`, no Kafka"), ("walpost", "walpost"),
+                       ("debezium-tuned", "Debezium, tuned")):
+        if not (runs := result["drains"][shapes[0]].get(tool)):
+            continue
+        rates = [rate(result, shape, tool) for shape in shapes]
+        run = medians(runs)
+        yield (f"| {what} | " + " | ".join(f"{each:,.0f} rows/s" if each else "" for each in rates) +
+               f" | {run['cpu'] / result['rows_of'][shapes[0]] * 1e6:.1f} s a million | {run['memory'] / MIB:,.0f} MiB |")
+
+
+def write_page(path, result):
+    """Puts tables and summary between the marks of the page that are for them."""
+    page, places = path.read_text(), 0
+    for mark, block in (("bench", f"```text\n{text(result)}```"), ("bench summary", "\n".join(summary(result)))):
+        block = f"<!-- {mark} -->\n{block}\n<!-- end {mark} -->"
+        page, count = re.subn(f"<!-- {mark} -->.*?<!-- end {mark} -->", lambda _, block=block: block, page, flags=re.S)
+        places += count
+    if not places:
+        raise SystemExit(f"{path} has no place for the figures, from <!-- bench --> to <!-- end bench -->, or bench summary")
     path.write_text(page)
