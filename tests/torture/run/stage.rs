@@ -9,7 +9,7 @@ use crate::oracle::{Random, Repeats, Workload};
 use crate::scene::{Mode, Scene, stop};
 use crate::servers::walpost::Walpost;
 use crate::servers::wire::{Protocol, Wire};
-use crate::servers::{Kafka, Postgres, Settings, figure, until, within};
+use crate::servers::{Database, Kafka, Postgres, Settings, figure, within};
 
 /// How many rows have to come through between two faults.
 const PROGRESS: usize = 25;
@@ -21,6 +21,9 @@ const LIMIT: Duration = Duration::from_secs(180);
 /// How long the server waits for a word. Not shorter: a busy machine may not give walpost a
 /// processor for seconds, and then it is right to give the slot up.
 const WAL_SENDER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a standby may take for the slot of one that is frozen; [`WAL_SENDER_TIMEOUT`] is part of it.
+const TAKES_OVER_WITHIN: Duration = Duration::from_secs(60);
 
 /// How long a message to lose may let wait for itself.
 const MEETS_WITHIN: Duration = Duration::from_secs(10);
@@ -102,13 +105,13 @@ impl Stage {
             Kind::HandedOver => {
                 let second = self.standby();
                 self.walpost().kill();
-                wait_until_it_leads(&second);
+                wait_until_it_leads(&second, &self.scene.database);
                 self.replace(second);
             }
             Kind::ZombieWakes => {
                 let second = self.standby();
                 self.walpost().freeze();
-                wait_until_it_leads(&second);
+                wait_until_it_leads(&second, &self.scene.database);
                 std::thread::sleep(time / 4);
                 let mut first = self.walpost.take().expect("a walpost runs");
                 first.thaw();
@@ -166,7 +169,7 @@ impl Stage {
     /// A second instance, which waits for the first one.
     #[track_caller]
     fn standby(&mut self) -> Walpost {
-        wait_until_it_leads(self.walpost());
+        wait_until_it_leads(self.walpost.as_ref().expect("a walpost runs"), &self.scene.database);
         let mut second = self.settings[1].start();
         second.wait_for_state("standby");
         second
@@ -225,10 +228,23 @@ impl Stage {
 
 /// Streaming, or backpressured.
 #[track_caller]
-fn wait_until_it_leads(walpost: &Walpost) {
-    until("walpost to hold the slot", || {
-        (walpost.try_get("/status.json")?.json()["leader"] == true).then_some(())
-    });
+fn wait_until_it_leads(walpost: &Walpost, database: &Database) {
+    let status = || Some(walpost.try_get("/status.json")?.json());
+    if within(TAKES_OVER_WITHIN, || (status()?["leader"] == true).then_some(())).is_some() {
+        return;
+    }
+    // What is not seen now is never seen: the servers go away with the test.
+    let slot = database.query(
+        "select slot_name, active_pid, a.state, a.wait_event_type, a.wait_event, a.query, r.reply_time, now()
+         from pg_replication_slots s left join pg_stat_activity a on a.pid = s.active_pid
+         left join pg_stat_replication r on r.pid = s.active_pid",
+    );
+    panic!(
+        "walpost does not hold the slot after {TAKES_OVER_WITHIN:?}; its status: {:?}; the slot: {slot:?}; \
+         it said:\n{}",
+        status(),
+        walpost.log()
+    );
 }
 
 fn network_fault(wire: &Wire, network: Network, time: Duration) -> bool {
