@@ -74,8 +74,9 @@ def text(result):
 
 
 def summary(result):
-    """A few lines for who does not want to read the tables: (tool, rows/s of each shape, CPU, memory)."""
-    shapes = list(result["drains"])
+    """A few lines for who does not want to read the tables."""
+    if not (shapes := list(result["drains"])):
+        return
     yield "| | " + " | ".join(f"{shape} rows a transaction" if shape != "1" else "1 row a transaction" for shape in shapes) + " | CPU | memory |"
     yield "| --- |" + " --- |" * (len(shapes) + 2)
     for tool, what in (("pg_recvlogical", "`pg_recvlogical` to `/dev/null`, no Kafka"), ("walpost", "walpost"),
@@ -94,6 +95,8 @@ def write_page(path, result):
     for mark, block in (("bench", f"```text\n{text(result)}```"), ("bench summary", "\n".join(summary(result)))):
         block = f"<!-- {mark} -->\n{block}\n<!-- end {mark} -->"
         page, count = re.subn(f"<!-- {mark} -->.*?<!-- end {mark} -->", lambda _, block=block: block, page, flags=re.S)
+        if count > 1:
+            raise SystemExit(f"{path} has more than one place for the figures from <!-- {mark} --> to <!-- end {mark} -->")
         places += count
     if not places:
         raise SystemExit(f"{path} has no place for the figures, from <!-- bench --> to <!-- end bench -->, or bench summary")

@@ -36,7 +36,7 @@ use crate::status::HaltCode;
 
 /// Weight of an event beside its bytes: librdkafka's structures, and the ledger's entry. With its headers
 /// a small event takes about 1,200 bytes (measured: 12.5 MB for 10,600 events of 100 bytes with 7 headers),
-/// and is counted with 1,590: what is counted too high sends a little less ahead, what is counted too low
+/// and is counted with 1,584: what is counted too high sends a little less ahead, what is counted too low
 /// breaks the promise of 20 MB and 1.5 times `WALPOST_MAX_IN_FLIGHT`, most of all over TLS, whose code
 /// takes 4 MB besides.
 const EVENT_OVERHEAD: u64 = 1024;
