@@ -169,6 +169,11 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
                 connection.start_replication(&config.slot, Lsn::INVALID, &publications, messages);
             match started.await {
                 Ok(stream) => {
+                    // The steps of a takeover have a line each, so that a slow one is seen in the log.
+                    tracing::info!(
+                        slot = config.slot,
+                        "holding the slot; what was stored is read next"
+                    );
                     let identity = Identity {
                         system_identifier: identity.system_id.to_string(),
                         timeline: identity.timeline,
@@ -268,6 +273,9 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             let slot = slot(config, &reached.catalog).await?;
             usable(config, &slot)?;
             if !slot.active {
+                if waiting {
+                    tracing::info!(slot = config.slot, "standby: the slot is free, taking it");
+                }
                 return Ok(());
             }
             if !waiting {

@@ -1,36 +1,11 @@
 //! Goal: a consumer group's lag is what it is, and a reset makes it read from there.
 //! Method: a group that stores its places, and what it is given next.
 
-use std::time::Duration;
-
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::{ClientConfig, Message};
 use serde_json::{Value, json};
 
 use crate::checkpoint_command::{command, done};
+use crate::consumer_groups::member::Member;
 use crate::servers::{Kafka, Postgres, Settings, until};
-
-fn consumer(kafka: &Kafka, group: &str, topic: &str) -> BaseConsumer {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", kafka.bootstrap())
-        .set("group.id", group)
-        .set("enable.auto.commit", "false")
-        .set("auto.offset.reset", "earliest")
-        .create()
-        .unwrap();
-    consumer.subscribe(&[topic]).unwrap();
-    consumer
-}
-
-/// Reads one record and stores the place behind it.
-#[track_caller]
-fn read_one(consumer: &BaseConsumer) -> i64 {
-    until("a record of the group", || {
-        let record = consumer.poll(Duration::from_millis(100))?.unwrap();
-        consumer.commit_message(&record, CommitMode::Sync).unwrap();
-        Some(record.offset())
-    })
-}
 
 #[track_caller]
 fn answer(settings: &Settings, arguments: &[&str]) -> Value {
@@ -50,8 +25,8 @@ fn a_group_is_shown_with_its_lag_and_reads_from_where_it_was_set() {
     let none = done(&settings, &["groups", "show", &group]);
     assert!(none.contains("it has stored no place in any topic"), "{none}");
 
-    let reading = consumer(kafka, &group, &topic);
-    assert_eq!((read_one(&reading), read_one(&reading)), (0, 1));
+    let reading = Member::join(kafka, &group, &topic);
+    assert_eq!(reading.read(2), [0, 1]);
     let shown = answer(&settings, &["show", &group]);
     assert_eq!(
         (&shown["members"], &shown["lag"], &shown["state"]),
@@ -96,7 +71,7 @@ fn a_group_is_shown_with_its_lag_and_reads_from_where_it_was_set() {
         assert_eq!(answer(&settings, &["show", &group])["partitions"][0]["next"], expected);
     }
     answer(&settings, &[&to[..], &["--to-offset", "7", "--yes"]].concat());
-    assert_eq!(read_one(&consumer(kafka, &group, &topic)), 7);
+    assert_eq!(Member::join(kafka, &group, &topic).read(1), [7]);
 }
 
 #[test]

@@ -73,7 +73,7 @@ pub(super) fn kill_under_load(
     let mut random = Random::new(seed, 100);
     let mut checkpoints = Checkpoints::new(database, kafka);
     let mut deliveries = Deliveries::new(database, kafka, Repeats::BetweenPeriods);
-    let workload = Workload::start(database, seed);
+    let workload = Workload::start_to_be_killed(database, seed);
 
     let mut seen = Vec::new();
     for number in 0..kills {
@@ -101,7 +101,7 @@ pub(super) fn kill_under_load(
     // Not through `println!`, which the test harness keeps to itself when all is well.
     writeln!(
         std::io::stderr(),
-        "{what}: {kills} kills, {} with events in flight, {} inside a transaction ({} of 5,000 \
+        "{what}: {kills} kills, {} with events in flight, {} inside a transaction ({} of 20,000 \
          rows); {} rows in {} transactions, {} rolled back; {} repeats, {} at most after one kill; \
          WALPOST_TEST_SEED={seed}",
         tally.in_flight,
@@ -152,14 +152,14 @@ pub(super) fn wait_for_the_moment(
     random: &mut Random,
     number: usize,
 ) -> u64 {
-    let (pause, least) = match number % 12 {
+    let (pause, least, patience) = match number % 12 {
         9 => {
             std::thread::sleep(Duration::from_millis(random.between(0, 600)));
             return in_flight(walpost).unwrap_or(0);
         }
-        3 | 6 => (random.between(0, 200), 1),
-        8 => (random.between(0, 1_500), 1),
-        _ => (random.between(0, 50), 1_000),
+        3 | 6 => (random.between(0, 200), 1, 5),
+        8 => (random.between(0, 1_500), 1, 5),
+        _ => (random.between(0, 50), 1_000, 15),
     };
     until("an answer of /metrics after a start", || {
         assert!(walpost.is_running(), "walpost ended: {}", walpost.log());
@@ -169,9 +169,7 @@ pub(super) fn wait_for_the_moment(
     let begin = Instant::now();
     loop {
         let events = in_flight(walpost).unwrap_or(0);
-        let patient = begin.elapsed() < Duration::from_secs(2);
-        let enough = events >= if patient { least } else { 1 };
-        if enough || begin.elapsed() > Duration::from_secs(5) {
+        if events >= least || begin.elapsed() > Duration::from_secs(patience) {
             return events;
         }
         // More often than `until` asks: a large transaction is through in 50 ms.

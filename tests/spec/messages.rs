@@ -143,12 +143,13 @@ fn messages_are_sent_as_they_were_committed_and_need_no_table() {
         assert_eq!(records[0].header("ce_source"), Some(source.as_str()));
         let left_out = || walpost.metrics().sum("walpost_nontransactional_messages_total", &[]);
         until("three messages to be counted", || (left_out() > 2.5).then_some(()));
-        let said = walpost.log().matches("written with transactional = false").count();
-        assert_eq!(said, 1, "{}", walpost.log());
-        assert!(walpost.log().contains("pg_logical_emit_message(true"), "{}", walpost.log());
+        let line = walpost.wait_for_line("written with transactional = false");
+        assert!(line.contains("pg_logical_emit_message(true"), "{line}");
 
         walpost.terminate();
         assert_eq!(walpost.wait(), 0, "{}", walpost.log());
+        let said = walpost.log().matches("written with transactional = false").count();
+        assert_eq!(said, 1, "{}", walpost.log());
         database.execute(&emit(&database, "a", 5));
         let shown = command(&settings, &["peek", "--slot", "--json"]);
         assert_eq!(shown.code, 0, "{}", shown.stderr);

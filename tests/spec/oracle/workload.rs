@@ -89,6 +89,14 @@ impl Workload {
         Self::start_some(database, seed, habits().len())
     }
 
+    /// Starts the writers, the last one with transactions four times as large and as rare: on a busy
+    /// machine one of 5,000 rows may be through between the test's look and its kill.
+    pub(crate) fn start_to_be_killed(database: &Database, seed: u64) -> Self {
+        let mut habits = habits();
+        habits[3] = Habit { rows: 20_000..=20_000, pause: 1_200..=3_600 };
+        Self::start_these(database, seed, (0..).zip(habits))
+    }
+
     /// Starts only the two writers of small transactions: some hundred rows a second.
     #[cfg(feature = "crash-points")]
     pub(crate) fn start_gentle(database: &Database, seed: u64) -> Self {

@@ -170,7 +170,12 @@ impl Walpost {
     /// As [`Walpost::wait`] with a deadline of one's own.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, time: Duration) -> i32 {
-        match within(time, || self.child.try_wait().unwrap()) {
+        // Also until all that it said is here: its last lines are for a thread to read.
+        let status = within(time, || {
+            let status = self.child.try_wait().unwrap();
+            status.filter(|_| self.readers.iter().all(std::thread::JoinHandle::is_finished))
+        });
+        match status {
             Some(status) => code_of(status),
             None => panic!("walpost did not end within {time:?}; it said:\n{}", self.log()),
         }
