@@ -102,7 +102,7 @@ pub struct Positions {
 pub struct InFlight {
     /// Events.
     pub events: u64,
-    /// Key, value, 512 bytes an event, and its headers with 64 bytes each.
+    /// Key, value and headers twice, 1,024 bytes an event, and 64 a header.
     pub bytes: u64,
     /// `WALPOST_MAX_IN_FLIGHT`.
     pub limit_bytes: u64,

@@ -62,8 +62,8 @@ pub(super) const VARIABLES: &[Variable] = &[
         "WALPOST_MAX_IN_FLIGHT",
         "16MiB",
         "64MiB",
-        "Read from Postgres and not yet confirmed by Kafka: key, value, 512 bytes an event, and \
-         its headers with 64 bytes each.",
+        "Read from Postgres and not yet confirmed by Kafka, by the memory that it may take: key, \
+         value and headers twice, 1,024 bytes an event, 64 a header.",
     )
     .size("64KiB", "16GiB"),
     variable(
