@@ -121,9 +121,9 @@ mod tests {
     #[test]
     fn a_limit_that_nobody_tells_is_halved_to_an_end() {
         let limits = BatchLimits::default();
-        assert_eq!(limits.guess("t", BATCH_SIZE), 500_000);
-        assert_eq!(limits.guess("t", limits.batch_size(BATCH_SIZE)), 250_000);
-        let guesses = (0..20).map(|_| limits.guess("t", limits.batch_size(BATCH_SIZE)));
+        assert_eq!(limits.guess("t", 1_000_000), 500_000);
+        assert_eq!(limits.guess("t", limits.batch_size(1_000_000)), 250_000);
+        let guesses = (0..20).map(|_| limits.guess("t", limits.batch_size(1_000_000)));
         assert_eq!(guesses.min(), Some(SMALLEST_GUESS));
         assert_eq!(limits.of("t"), Some(SMALLEST_GUESS));
         limits.note("tiny", 100);
