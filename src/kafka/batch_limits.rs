@@ -22,7 +22,7 @@ pub const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
 
 /// `batch.size` where nothing asks for another. Half of librdkafka's own and of the brokers' default limit:
 /// a batch is there as records, compressed, and encrypted, several of them at once, and with twice the size
-/// a drain of rows of 5 kB took 3 to 4 MB more and came no sooner (`deploy/docs/speed.md`).
+/// a drain of rows of 5 kB over TLS took 5 MB more (47.4 and 42.6) and came no sooner (`deploy/docs/speed.md`).
 pub const BATCH_SIZE: usize = 500_000;
 
 /// A limit that nobody tells is guessed by halving, and not below this.
