@@ -152,14 +152,14 @@ pub(super) fn wait_for_the_moment(
     random: &mut Random,
     number: usize,
 ) -> u64 {
-    let (pause, least, patience) = match number % 12 {
+    let (pause, least) = match number % 12 {
         9 => {
             std::thread::sleep(Duration::from_millis(random.between(0, 600)));
             return in_flight(walpost).unwrap_or(0);
         }
-        3 | 6 => (random.between(0, 200), 1, 5),
-        8 => (random.between(0, 1_500), 1, 5),
-        _ => (random.between(0, 50), 1_000, 15),
+        3 | 6 => (random.between(0, 200), 1),
+        8 => (random.between(0, 1_500), 1),
+        _ => (random.between(0, 50), 1_000),
     };
     until("an answer of /metrics after a start", || {
         assert!(walpost.is_running(), "walpost ended: {}", walpost.log());
@@ -169,7 +169,9 @@ pub(super) fn wait_for_the_moment(
     let begin = Instant::now();
     loop {
         let events = in_flight(walpost).unwrap_or(0);
-        if events >= least || begin.elapsed() > Duration::from_secs(patience) {
+        let patient = begin.elapsed() < Duration::from_secs(10);
+        let enough = events >= if patient { least } else { 1 };
+        if enough || begin.elapsed() > Duration::from_secs(13) {
             return events;
         }
         // More often than `until` asks: a large transaction is through in 50 ms.
