@@ -176,9 +176,6 @@ impl Teller {
             if let Some(confirmed) = positions.confirmed {
                 facts.freshness.covered(confirmed);
             }
-            if let Some(wal_end) = positions.wal_end {
-                facts.freshness.server_at(wal_end, now);
-            }
         });
     }
 
@@ -280,14 +277,13 @@ impl Teller {
         });
     }
 
-    /// Another holds the slot.
-    pub(crate) fn standby(&self, server: &Server, slot: &Slot) {
-        let now = Instant::now();
+    /// Another holds the slot, which was asked for at `asked`.
+    pub(crate) fn standby(&self, server: &Server, slot: &Slot, asked: Instant) {
         let holder = slot.holder.as_ref();
         self.status.update(|facts| {
             facts.leader = false;
             facts.postgres.connected = true;
-            facts.postgres.last_contact = Some(now);
+            facts.postgres.last_contact = Some(Instant::now());
             facts.holder = Some(Holder {
                 pid: slot.active_pid,
                 application: holder.and_then(|holder| holder.application_name.clone()),
@@ -298,7 +294,7 @@ impl Teller {
             if let Some(confirmed) = slot.confirmed_flush_lsn {
                 facts.freshness.covered(confirmed);
             }
-            facts.freshness.server_at(slot.wal_end, now);
+            facts.freshness.server_at(slot.wal_end, asked);
         });
     }
 
@@ -310,11 +306,11 @@ impl Teller {
         failure.tell_without_halting(&self.status);
     }
 
-    /// The server's log ends here.
-    pub(crate) fn log_ends(&self, end: Lsn) {
+    /// The server's log ended here, or further on, when it was asked for at `asked`.
+    pub(crate) fn log_ends(&self, end: Lsn, asked: Instant) {
         self.status.update(|facts| {
             facts.positions.wal_end = facts.positions.wal_end.max(Some(end));
-            facts.freshness.server_at(end, Instant::now());
+            facts.freshness.server_at(end, asked);
         });
     }
 
@@ -323,8 +319,8 @@ impl Teller {
         self.status.update(|facts| facts.catalog_checked = Some(Instant::now()));
     }
 
-    /// The catalog was asked while the stream runs.
-    pub(crate) fn servers_facts(&self, server: &Server, slot: Option<&Slot>) {
+    /// The catalog was asked at `asked`, while the stream runs.
+    pub(crate) fn servers_facts(&self, server: &Server, slot: Option<&Slot>, asked: Instant) {
         self.postgres_contact(server);
         let skew = micros_to_seconds(server.clock_skew_micros());
         let said = system_time(server.now).map(|said| (said, server.answered_at));
@@ -332,7 +328,7 @@ impl Teller {
             facts.clock_skew_seconds = skew;
             facts.server_said = said.or(facts.server_said);
             facts.positions.wal_end = facts.positions.wal_end.max(Some(server.wal_end));
-            facts.freshness.server_at(server.wal_end, Instant::now());
+            facts.freshness.server_at(server.wal_end, asked);
             facts.slot = slot.map(|slot| slot_facts(server, slot));
         });
         self.metrics.upkeep();
@@ -374,3 +370,6 @@ fn micros_to_seconds(micros: i64) -> f64 {
 pub(super) fn known(lsn: Lsn) -> Option<Lsn> {
     (lsn != Lsn::INVALID).then_some(lsn)
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,8 +12,10 @@
 //!
 //! The proof: the server said at some moment that its WAL ended at L, and everything up to L has
 //! been taken and confirmed. Then we had, whenever that came true, all the server had at that
-//! moment. A keepalive by itself proves nothing, because the walsender also sends them in the
-//! middle of decoding a large transaction (PeerDB issue 4573). Samples (moment, L) that are not
+//! moment. Only the catalog says where the log ends. A keepalive does not: its position is what the
+//! walsender has read (`sentPtr` in `WalSndKeepalive`, walsender.c), and it comes in the middle of
+//! decoding a large transaction too (PeerDB issue 4573). The moment of a sample is when the question
+//! was asked: an answer that was long on its way says nothing about the time meanwhile. Samples (moment, L) that are not
 //! yet covered are kept, so that behind a backlog without outbox rows the lag is that of the WAL
 //! being read, and not a saw tooth. The method is that of kafka-lag-exporter's lookup table,
 //! without its interpolation: the answer is late by at most the interval of the samples. The end of
@@ -103,9 +105,10 @@ impl Freshness {
         self.proven = at;
     }
 
-    /// The server's WAL ended at `wal_end` when it was asked at `at`.
+    /// The server's WAL ended at `wal_end` when it answered a question asked at `at`, so it was no
+    /// further at that moment.
     ///
-    /// Source of the position: `pg_current_wal_flush_lsn()`, or `wal_end` of a keepalive.
+    /// Source of the position: `pg_current_wal_lsn()`, on a standby `pg_last_wal_replay_lsn()`.
     pub fn server_at(&mut self, wal_end: Lsn, at: Instant) {
         if self.awaited.len() >= SAMPLES_MAX {
             let mut number = 0_usize;

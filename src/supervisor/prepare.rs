@@ -270,6 +270,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         let mut waiting = false;
         loop {
             self.heartbeat.beat();
+            let asked = tokio::time::Instant::now();
             let slot = slot(config, &reached.catalog).await?;
             usable(config, &slot)?;
             if !slot.active {
@@ -290,7 +291,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
             }
             // The producer is told something every few seconds, also when it does nothing.
             reached.producer.happenings(drop);
-            self.teller.standby(&reached.server, &slot);
+            self.teller.standby(&reached.server, &slot, asked);
             self.teller.postgres_contact(&reached.server);
             if asked_kafka.elapsed() >= STANDBY_KAFKA_POLL {
                 asked_kafka = tokio::time::Instant::now();

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::first_start::{self, Unfit, Unsuitable};
 use super::prepare::{Watched, moment};
@@ -127,6 +128,7 @@ impl Watch {
             }
         };
         let slow = |_| Failure::again("postgres_timeout", "the catalog did not answer in time");
+        let asked = Instant::now();
         let server = tokio::time::timeout(LIMIT, connected.server())
             .await
             .map_err(slow)?
@@ -137,7 +139,7 @@ impl Watch {
             .map_err(|error| {
             Failure::postgres(&format!("look at slot {}", config.slot), &error)
         })?;
-        teller.servers_facts(&server, slot.as_ref());
+        teller.servers_facts(&server, slot.as_ref(), asked);
         if mutant::is(Mutant::NotWatched) {
             return Ok(());
         }
@@ -166,9 +168,9 @@ impl Watch {
     /// Waits until it is time for the next look, and tells meanwhile where the log ends. A failure
     /// is left to the look to tell.
     async fn follow_the_end(&mut self) {
-        let until = tokio::time::Instant::now() + POLL;
+        let until = Instant::now() + POLL;
         loop {
-            let next = until.min(tokio::time::Instant::now() + END_POLL);
+            let next = until.min(Instant::now() + END_POLL);
             tokio::time::sleep_until(next).await;
             if next == until {
                 return;
@@ -176,8 +178,9 @@ impl Watch {
             let Some(catalog) = self.catalog.as_ref().filter(|catalog| !catalog.is_closed()) else {
                 continue;
             };
+            let asked = Instant::now();
             if let Ok(Ok(end)) = tokio::time::timeout(LIMIT, catalog.wal_end()).await {
-                self.teller.log_ends(end);
+                self.teller.log_ends(end, asked);
             }
         }
     }
