@@ -50,6 +50,7 @@ use crate::status::counts::TopicCount;
 use crate::status::facts::{InFlight, Positions};
 use crate::status::{HaltCode, Heartbeat, State};
 
+mod brokers;
 mod confirm;
 mod encoded;
 mod keys;
@@ -62,7 +63,6 @@ mod reminder;
 mod rows;
 mod schema;
 mod snapshot;
-mod statistics;
 mod take;
 mod tell;
 mod trouble;
@@ -72,7 +72,6 @@ pub(crate) use question::TopicMaker;
 pub(crate) use refusal::{Alone, Refusals, Suspects};
 pub(crate) use rows::RowSettings;
 pub(crate) use snapshot::SnapshotWork;
-pub(crate) use statistics::Watcher;
 pub(crate) use tell::{KnownTopics, Teller, Trouble};
 
 use confirm::CHECKPOINT_INTERVAL;
@@ -263,6 +262,7 @@ pub(crate) struct Pipeline {
     reminder: Reminder,
     stored_at: Option<Instant>,
     said_at: Instant,
+    brokers_told_at: Instant,
     was_blocked: bool,
     /// Since when no records are taken, because a Kafka transaction is being ended.
     closed_since: Option<Instant>,
@@ -329,6 +329,7 @@ impl Pipeline {
             reminder: Reminder::new(now),
             stored_at: None,
             said_at: now,
+            brokers_told_at: now,
             was_blocked: false,
             closed_since: None,
         })
@@ -597,6 +598,7 @@ impl Pipeline {
             kafka_certificate: self.rows.producer.certificate_expiry(),
         };
         self.rows.teller.progress(&progress);
+        self.tell_of_brokers(now);
         self.rows.keys.tell(now);
     }
 

@@ -25,7 +25,7 @@ use crate::kafka::batch_limits::BatchLimits;
 use crate::lsn::Lsn;
 use crate::metrics::Metrics;
 pub(crate) use crate::pipeline::KnownTopics;
-use crate::pipeline::{Outcome, Pipeline, Refusals, SnapshotWork, Teller, Trouble, Watcher};
+use crate::pipeline::{Outcome, Pipeline, Refusals, SnapshotWork, Teller, Trouble};
 use crate::registry::schemas::Schemas;
 use crate::status::{Heartbeat, Status};
 
@@ -104,12 +104,7 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
         Self {
             load,
             config,
-            teller: Teller {
-                status,
-                metrics,
-                trouble: Trouble::default(),
-                watcher: Watcher::default(),
-            },
+            teller: Teller { status, metrics, trouble: Trouble::default() },
             heartbeat,
             topics_of_all: vec![known_topics.clone()],
             known_topics,

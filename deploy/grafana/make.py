@@ -364,7 +364,7 @@ def connector():
             ]),
             row("Kafka", [
                 panel("Errors by code", "timeseries", "cps", "Errors that the Kafka client reported for records.", [(rate("walpost_produce_errors_total", "code") + " > 0", "{{code}}"), (errors, "all")], 8, min=0),
-                panel("Sent again", "timeseries", "cps", "Requests that the Kafka client repeated: a broker did not answer in time, or asked for it.", [(rate("walpost_produce_retries_total"), "requests")], 8, min=0),
+                panel("Sent again", "timeseries", "cps", "Requests with records that got no answer, as the connection ended or the time was over; their records are sent again.", [(rate("walpost_produce_retries_total"), "requests")], 8, min=0),
                 panel("In flight", "timeseries", "bytes", "Read from Postgres and not yet confirmed, and where reading stops.", [(summed("walpost_in_flight_bytes"), "in flight"), (summed("walpost_in_flight_limit_bytes"), "limit")], 8, min=0),
                 panel("Events in flight", "timeseries", "short", "The same, counted.", [(summed("walpost_in_flight_events"), "events")], 8, min=0),
                 panel("Waiting for Kafka", "timeseries", "percentunit", "Share of the time in which reading was stopped until Kafka confirms.", [(f"max({rate('walpost_backpressure_seconds_total', 'shard')})", "waiting")], 8, min=0, max=1),

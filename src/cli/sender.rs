@@ -290,7 +290,6 @@ impl Sender {
             Happening::Failed { topic, error, .. } => failed(Some(topic), &error),
             Happening::Fatal(error) | Happening::Transaction(error) => failed(None, &error),
             Happening::Notice(error) => notice = Some(error),
-            Happening::Statistics(_) => {}
         });
         if let Some(error) = notice {
             self.tell(&error);

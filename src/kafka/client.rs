@@ -12,7 +12,6 @@ use super::librdkafka::{Client, ClientError, Seated};
 use super::login::Login;
 use super::options::KafkaOptions;
 use super::prompt::LINGER;
-use super::statistics::INTERVAL_MS;
 use super::transaction;
 use crate::mutant::{self, Mutant};
 
@@ -136,7 +135,6 @@ pub fn producer_properties(
         ("linger.ms", LINGER),
         ("batch.num.messages", "20000"),
         ("retry.backoff.ms", "50"),
-        ("statistics.interval.ms", INTERVAL_MS),
     ] {
         ours.push((property.to_owned(), value.to_owned()));
     }

@@ -23,10 +23,12 @@ use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 use tokio::net::unix::pipe;
 
 use super::certificates::Certificates;
+use super::connections::Connections;
 use super::login::{Login, Trouble};
 use super::refusal;
 
 mod bootstrap;
+mod connections;
 mod group_members;
 mod question;
 mod rights;
@@ -84,8 +86,6 @@ pub enum Happening {
     },
     /// The producer can no longer be used.
     Fatal(ClientError),
-    /// What librdkafka says of itself from time to time; see `STATISTICS.md` of its sources.
-    Statistics(String),
     /// Something that librdkafka deals with by itself, such as a broker that went away.
     Notice(ClientError),
     /// The transaction was not committed, or it is not known whether it was. Told by
@@ -176,6 +176,8 @@ struct Instance {
     _wake: OwnedFd,
     // What `certificate_shown` is given at each handshake, until `rd_kafka_destroy` has returned.
     certificates: Arc<Certificates>,
+    // What the interceptors are given, until `rd_kafka_destroy` has returned.
+    connections: Arc<Connections>,
     // Where it is handed tokens; left before the handles are destroyed.
     seat: Option<Seat>,
 }
@@ -272,6 +274,8 @@ impl Client {
             .map_err(|error| invalid(&format!("no pipe for wake-ups: {error}")))?;
         let certificates = Arc::<Certificates>::default();
         let conf = Conf::new(properties, &certificates)?;
+        let connections = Arc::<Connections>::default();
+        conf.watch_connections(&connections)?;
         let mut said = [0 as c_char; 512];
         // SAFETY: `conf` is valid and given away only on success, as the manual says; `said` is
         // writable for its length.
@@ -290,8 +294,8 @@ impl Client {
         // SAFETY: `rk` is alive; the queue is a reference of our own, destroyed in `Instance`.
         let queue = unsafe { rd::rd_kafka_queue_get_main(rk.as_ptr()) };
         let Some(queue) = NonNull::new(queue) else {
-            // SAFETY: `rk` is ours and used by nobody else; `certificates`, which its threads may
-            // use until this returns, is still alive.
+            // SAFETY: `rk` is ours and used by nobody else; `certificates` and `connections`, which
+            // its threads may use until this returns, are still alive.
             unsafe { rd::rd_kafka_destroy(rk.as_ptr()) };
             return Err(invalid("librdkafka has no main queue"));
         };
@@ -308,7 +312,8 @@ impl Client {
         }
         // SAFETY: `Instance` leaves its seat before it destroys the handle.
         let seat = login.map(|login| unsafe { login.seats().seat(rk) });
-        let instance = Arc::new(Instance { rk, queue, _wake: wake, certificates, seat });
+        let instance =
+            Arc::new(Instance { rk, queue, _wake: wake, certificates, connections, seat });
         let login = login.cloned();
         Ok(Self { instance, woken, refusal: Mutex::default(), login, told: Mutex::default() })
     }
@@ -429,7 +434,6 @@ impl Client {
                     self.refusal.lock().unwrap_or_else(PoisonError::into_inner).take();
                     event.deliveries(&mut take);
                 }
-                rd::RD_KAFKA_EVENT_STATS => take(Happening::Statistics(event.statistics())),
                 rd::RD_KAFKA_EVENT_ERROR => take(self.error(&event)),
                 rd::RD_KAFKA_EVENT_LOG => {
                     if let Some(reason) = event.log() {
@@ -658,10 +662,7 @@ impl Conf {
                 return Err(refused());
             }
         }
-        let events = rd::RD_KAFKA_EVENT_DR
-            | rd::RD_KAFKA_EVENT_ERROR
-            | rd::RD_KAFKA_EVENT_LOG
-            | rd::RD_KAFKA_EVENT_STATS;
+        let events = rd::RD_KAFKA_EVENT_DR | rd::RD_KAFKA_EVENT_ERROR | rd::RD_KAFKA_EVENT_LOG;
         // SAFETY: the configuration is alive.
         unsafe { rd::rd_kafka_conf_set_events(conf.0.as_ptr(), events) };
         if verified {
@@ -846,11 +847,6 @@ impl Drop for Event {
 }
 
 impl Event {
-    fn statistics(&self) -> String {
-        // SAFETY: the event is alive and of the statistics kind; the text lives as long as it does.
-        text(unsafe { rd::rd_kafka_event_stats(self.0.as_ptr()) })
-    }
-
     fn kind(&self) -> i32 {
         // SAFETY: the event is alive.
         unsafe { rd::rd_kafka_event_type(self.0.as_ptr()) }

@@ -13,6 +13,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use tokio::time::Instant;
 
 use super::client::Properties;
+use super::connections::Seen;
 use super::librdkafka::{Client, ClientError, Handle, Happening, Topic};
 use super::opening::Partitions;
 use super::prompt::{LINGER, Prompt};
@@ -457,7 +458,7 @@ impl Producer {
             let mut result = None;
             self.happenings(|happening| match happening {
                 Happening::Delivered { tag: CHECKPOINT_TAG, .. } => result = Some(Ok(())),
-                Happening::Delivered { .. } | Happening::Statistics(_) => {}
+                Happening::Delivered { .. } => {}
                 Happening::Failed { error, .. }
                 | Happening::Fatal(error)
                 | Happening::Transaction(error) => {
@@ -479,6 +480,12 @@ impl Producer {
                 message: error.to_string(),
             })?;
         }
+    }
+
+    /// How the connections to the brokers are. See [`Client::look_at_connections`].
+    #[must_use]
+    pub fn look_at_connections(&self) -> Seen {
+        self.client.look_at_connections()
     }
 
     /// When the first of the brokers' certificates expires. See [`Client::certificate_expiry`].

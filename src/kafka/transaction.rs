@@ -247,10 +247,9 @@ impl Transactions {
                 self.phase = Phase::Failed;
                 Some(happening)
             }
-            Happening::Fatal(_)
-            | Happening::Statistics(_)
-            | Happening::Notice(_)
-            | Happening::Transaction(_) => Some(happening),
+            Happening::Fatal(_) | Happening::Notice(_) | Happening::Transaction(_) => {
+                Some(happening)
+            }
         }
     }
 

@@ -142,9 +142,9 @@ pub const TABLE: &[Definition] = &[
     define("walpost_backpressure_seconds_total", Counter, &[], Now, "Time in which reading was stopped until Kafka confirms."),
 
     define("walpost_produce_errors_total", Counter, &["code"], Now, "Errors that the Kafka client reported for records."),
-    define("walpost_produce_retries_total", Counter, &[], Now, "Requests that the producer's Kafka client sent again, by its statistics of every 5 s."),
+    define("walpost_produce_retries_total", Counter, &[], Now, "Requests with records that got no answer, as the connection ended or the time was over; the records are sent again. Told every 5 s."),
     define("walpost_broker_up", Gauge, &["broker"], Now, "1 while the connection to the broker is up; brokers that there was no reason to connect to are left out."),
-    define("walpost_broker_rtt_seconds", Gauge, &["broker"], Now, "Mean round trip to the broker over the last interval of statistics."),
+    define("walpost_broker_rtt_seconds", Gauge, &["broker"], Now, "Mean round trip to the broker of the last 5 s in which it answered; an answer to records includes the time until all replicas in sync have them."),
     define("walpost_producer_generation", Gauge, &[], Now, "Generation of the producer, counted in the checkpoint."),
     define("walpost_partition_events_total", Counter, &["topic", "partition"], Now, "Events that Kafka confirmed, by partition; of the first 2000 partitions of all topics, the rest of a topic as other."),
     define("walpost_partition_changes_total", Counter, &[], Now, "How often a topic was found with another number of partitions, which moves keys between them."),

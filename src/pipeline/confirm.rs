@@ -80,7 +80,6 @@ impl Pipeline {
             }
             Happening::Transaction(error) => trouble.uncommitted = Some(error),
             Happening::Fatal(error) => trouble.fatal = Some(error),
-            Happening::Statistics(text) => teller.statistics(text),
             Happening::Notice(error) => {
                 teller.kafka_trouble(&error.to_string());
                 if is_authentication(&error) {

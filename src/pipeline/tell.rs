@@ -8,7 +8,6 @@ use std::time::{Duration, SystemTime};
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::time::Instant;
 
-use super::statistics::Watcher;
 use crate::error::Failure;
 use crate::lsn::Lsn;
 use crate::metrics::Metrics;
@@ -76,7 +75,6 @@ pub(crate) struct Teller {
     pub(crate) status: Status,
     pub(crate) metrics: Metrics,
     pub(crate) trouble: Trouble,
-    pub(crate) watcher: Watcher,
 }
 
 /// Remembers when trouble was logged.

@@ -7,7 +7,6 @@ fn teller() -> Teller {
         metrics: Metrics::new(&status, &ConfigInfo::default()),
         status,
         trouble: Trouble::default(),
-        watcher: Watcher::default(),
     }
 }
 

@@ -287,7 +287,8 @@ pub(super) fn drained_queue(mistake: Mistake) {
          where slot_name = '{}' and active",
         scene.database.name()
     ));
-    walpost.wait_for_line("terminating connection");
+    // What ended it, the server says or the connection: nothing is read while Kafka takes nothing.
+    walpost.wait_for_line(r#""to":"starting""#);
     kafka.thaw();
     kafka.wait_for_leaders();
     let workload = Workload::start_gentle(&scene.database, seed());
