@@ -264,6 +264,8 @@ pub(crate) struct Pipeline {
     said_at: Instant,
     brokers_told_at: Instant,
     was_blocked: bool,
+    /// Since when it is so, or not so.
+    blocked_since: Instant,
     /// Since when no records are taken, because a Kafka transaction is being ended.
     closed_since: Option<Instant>,
 }
@@ -331,6 +333,7 @@ impl Pipeline {
             said_at: now,
             brokers_told_at: now,
             was_blocked: false,
+            blocked_since: now,
             closed_since: None,
         })
     }
@@ -569,10 +572,13 @@ impl Pipeline {
             && (self.rows.ledger.in_flight_bytes() >= self.settings.max_in_flight
                 || self.commit_is_slow(now)
                 || self.waits_for_registry.is_some());
-        if blocked == self.was_blocked && now - self.said_at < SAY_INTERVAL {
+        let changed = blocked != self.was_blocked;
+        if !changed && now - self.said_at < SAY_INTERVAL {
             return;
         }
-        self.was_blocked = blocked;
+        if changed {
+            (self.was_blocked, self.blocked_since) = (blocked, now);
+        }
         self.said_at = now;
         let ledger = &self.rows.ledger;
         let progress = Progress {
@@ -591,6 +597,7 @@ impl Pipeline {
             },
             oldest_in_hand: ledger.oldest_in_flight(),
             blocked,
+            blocked_since: self.blocked_since,
             waits_for_registry: self.waits_for_registry.as_deref(),
             last_stream_message: self.stream.last_received_at(),
             last_confirmation: self.confirmed_at,

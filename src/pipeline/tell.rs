@@ -20,6 +20,11 @@ use crate::status::{State, Status};
 /// How often trouble with Kafka is logged.
 const TROUBLE_INTERVAL: Duration = Duration::from_secs(10);
 
+/// How long reading has to be stopped, or to go on, before the state says so. A Kafka that is a little
+/// slower than the rows stops it and lets it go several times a second, and each change of the state
+/// is a line of the log; the time that was stopped is counted to the microsecond beside it.
+const SETTLED: Duration = Duration::from_secs(1);
+
 /// Topics that were found to exist in the life of this process, and how many partitions they were
 /// last seen to have. One that is gone later is not "unknown" but missing.
 #[derive(Clone, Debug, Default)]
@@ -60,6 +65,8 @@ pub(super) struct Progress<'a> {
     /// Commit time of the oldest row in hand, microseconds since 1970 by the server's clock.
     pub(super) oldest_in_hand: Option<i64>,
     pub(super) blocked: bool,
+    /// Since when it is so, or not so.
+    pub(super) blocked_since: Instant,
     /// What is wrong with the schema registry, while rows wait for it.
     pub(super) waits_for_registry: Option<&'a str>,
     pub(super) last_stream_message: Instant,
@@ -143,13 +150,14 @@ impl Teller {
     pub(super) fn progress(&self, progress: &Progress<'_>) {
         let Progress { positions, in_flight, blocked, .. } = *progress;
         self.metrics.backpressure(blocked);
-        let state = self.status.state();
-        match (state, blocked) {
-            (State::Streaming, true) => self.status.set_state(State::Backpressured),
-            (State::Backpressured, false) => self.status.set_state(State::Streaming),
-            _ => {}
-        }
         let now = Instant::now();
+        if now.saturating_duration_since(progress.blocked_since) >= SETTLED {
+            match (self.status.state(), blocked) {
+                (State::Streaming, true) => self.status.set_state(State::Backpressured),
+                (State::Backpressured, false) => self.status.set_state(State::Streaming),
+                _ => {}
+            }
+        }
         let wall = SystemTime::now();
         let ago = |at: Instant| wall.checked_sub(now.saturating_duration_since(at)).unwrap_or(wall);
         self.status.update(|facts| {

@@ -18,6 +18,7 @@ fn sent_up_to(place: u64) -> Progress<'static> {
         in_flight: InFlight::default(),
         oldest_in_hand: None,
         blocked: false,
+        blocked_since: Instant::now(),
         waits_for_registry: None,
         last_stream_message: Instant::now(),
         last_confirmation: None,
@@ -53,4 +54,22 @@ fn an_answer_that_was_long_on_its_way_proves_what_was_when_it_was_asked_for() {
     teller.not_leading();
     let lag = teller.status.snapshot().lag.seconds;
     assert!(lag >= on_its_way.as_secs_f64(), "{lag}");
+}
+
+#[test]
+fn the_state_says_that_kafka_is_slow_once_that_has_lasted() {
+    let teller = teller();
+    teller.leading(1, None);
+    let check = |blocked, lasted: u64, expected| {
+        let blocked_since = Instant::now().checked_sub(Duration::from_millis(lasted)).unwrap();
+        teller.progress(&Progress { blocked, blocked_since, ..sent_up_to(100) });
+        assert_eq!(teller.status.state(), expected);
+    };
+    check(true, 0, State::Streaming);
+    check(false, 0, State::Streaming);
+    check(true, 1_000, State::Backpressured);
+    // It takes a few rows, and stops again.
+    check(false, 0, State::Backpressured);
+    check(true, 0, State::Backpressured);
+    check(false, 1_000, State::Streaming);
 }
