@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use x509_parser::parse_x509_certificate;
 
 /// Brokers that are remembered at most; a cluster of Kafka's has tens, the largest known some thousand.
-const BROKERS_MAX: usize = 4_096;
+pub(super) const BROKERS_MAX: usize = 4_096;
 
 /// What each broker showed at its last handshake: the end of its certificate's validity, in seconds
 /// since 1970, by the broker's `host:port`.

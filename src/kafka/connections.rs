@@ -13,8 +13,7 @@ use std::time::Duration;
 
 use rdkafka::types::RDKafkaErrorCode;
 
-/// Brokers that are remembered at most; a cluster of Kafka's has tens, the largest known some thousand.
-const BROKERS_MAX: usize = 4_096;
+use super::certificates::BROKERS_MAX;
 
 /// The states of librdkafka's in which requests can be sent (`rd_kafka_broker_state_names`).
 const UP: [&str; 3] = ["UP", "UPDATE", "REAUTH"];

@@ -273,8 +273,8 @@ impl Client {
             .into_nonblocking_fd()
             .map_err(|error| invalid(&format!("no pipe for wake-ups: {error}")))?;
         let certificates = Arc::<Certificates>::default();
-        let conf = Conf::new(properties, &certificates)?;
         let connections = Arc::<Connections>::default();
+        let conf = Conf::new(properties, &certificates)?;
         conf.watch_connections(&connections)?;
         let mut said = [0 as c_char; 512];
         // SAFETY: `conf` is valid and given away only on success, as the manual says; `said` is

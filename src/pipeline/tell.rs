@@ -312,7 +312,7 @@ impl Teller {
         failure.tell_without_halting(&self.status);
     }
 
-    /// The server's log ended here, or further on, when it was asked for at `asked`.
+    /// The server's log ended here when it answered a question asked at `asked`.
     pub(crate) fn log_ends(&self, end: Lsn, asked: Instant) {
         self.status.update(|facts| {
             facts.positions.wal_end = facts.positions.wal_end.max(Some(end));

@@ -15,8 +15,8 @@
 //! moment. Only the catalog says where the log ends. A keepalive does not: its position is what the
 //! walsender has read (`sentPtr` in `WalSndKeepalive`, walsender.c), and it comes in the middle of
 //! decoding a large transaction too (PeerDB issue 4573). The moment of a sample is when the question
-//! was asked: an answer that was long on its way says nothing about the time meanwhile. Samples (moment, L) that are not
-//! yet covered are kept, so that behind a backlog without outbox rows the lag is that of the WAL
+//! was asked: an answer that was long on its way says nothing about the time meanwhile. Samples
+//! (moment, L) that are not yet covered are kept, so that behind a backlog without outbox rows the lag is that of the WAL
 //! being read, and not a saw tooth. The method is that of kafka-lag-exporter's lookup table,
 //! without its interpolation: the answer is late by at most the interval of the samples. The end of
 //! the log may be ahead for `Watch::patience` before it counts, so what the stream has not shown

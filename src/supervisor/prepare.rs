@@ -289,7 +289,8 @@ impl<L: FnMut() -> Result<Config, String>> Supervisor<L> {
                 );
                 self.teller.status.set_state(State::Standby);
             }
-            // The producer is told something every few seconds, also when it does nothing.
+            // The producer is told of troubles, and of statistics where somebody asks for them, also when
+            // it does nothing.
             reached.producer.happenings(drop);
             self.teller.standby(&reached.server, &slot, asked);
             self.teller.postgres_contact(&reached.server);

@@ -105,8 +105,6 @@ fn relay(kafka: &Kafka, (topics, partitions): (u64, u64), rows: u64) -> Memory {
             (confirmed, heard) = (by_now, Instant::now());
         }
     }
-    // One text of statistics more, which librdkafka makes every 5 s and which tells of each partition.
-    std::thread::sleep(Duration::from_secs(6));
     let memory = Memory { peak: walpost.memory_peak(), after: walpost.memory() };
     check(kafka, &names, partitions, rows);
     stop(walpost);
